@@ -27,6 +27,9 @@ WRONG = (
     "replicas=-1",
     "publish.enabled=true",
     "publish.deny={10.0.0.0/8},publish.enabled=true,scope=namespaced",
+    "tls.secret=A/b",
+    "tls.enable=true",
+    "metricsPort.enabled=1",
     "image.tg=1",
     "image.digest=1",
     "settings.lower=1",
@@ -78,6 +81,32 @@ def equal(what, source, *flags):
 
 def server_version():
     return json.loads(kubectl("version", "-o", "json"))["serverVersion"]["gitVersion"]
+
+
+def beside_tls():
+    """What follows from TLS beyond the component: how `helm test` and Prometheus reach the server."""
+    version = server_version()
+
+    def rendered(template, *flags):
+        tls = ("--set", "tls.enabled=true,tls.secret=other", "--set", "monitoring.enabled=true")
+        return helm("template", "portolan", CHART, "--kube-version", version, *tls, *flags, "--show-only", f"templates/{template}")
+
+    spec = yaml.safe_load(rendered("tests/answers.yaml"))["spec"]
+    assert f"https://portolan.{NAMESPACE}.svc" in spec["containers"][0]["args"], spec
+    assert spec["volumes"][0]["secret"]["secretName"] == "other" and spec["containers"][0]["env"][0]["name"] == "PORTOLAN_CA_FILE", spec
+    spec = yaml.safe_load(rendered("tests/answers.yaml", "--set", "tls.ca=false"))["spec"]
+    assert "volumes" not in spec and "env" not in spec["containers"][0], spec
+    assert "PORTOLAN_TLS_PEER_CA" not in rendered("deployment.yaml", "--set", "tls.ca=false")
+
+    def endpoint(*flags):
+        monitors = [each for each in yaml.safe_load_all(rendered("monitoring.yaml", *flags)) if each and each["kind"] == "ServiceMonitor"]
+        return monitors[0]["spec"]["endpoints"][0]
+
+    found = endpoint()
+    assert (found["port"], found["scheme"], found["tlsConfig"]["ca"]["secret"]["name"]) == ("https", "https", "other"), found
+    found = endpoint("--set", "metricsPort.enabled=true")
+    assert found["port"] == "metrics" and "scheme" not in found, found
+    say("with tls, `helm test` and Prometheus trust the Secret's CA")
 
 
 def refusals():
@@ -185,6 +214,12 @@ def main():
     same += equal("publish", os.path.relpath(folder, ROOT / "deploy"), "--include-crds", *publish)
     folder = overlay({}, "adopt")
     same += equal("adopt", os.path.relpath(folder, ROOT / "deploy"), "--include-crds", "--set", "adopt.enabled=true")
+    folder = overlay({}, "tls")
+    same += equal("tls", os.path.relpath(folder, ROOT / "deploy"), "--include-crds", "--set", "tls.enabled=true")
+    folder = overlay({}, "metrics-port", "tls")
+    both = ("--set", "tls.enabled=true", "--set", "metricsPort.enabled=true")
+    same += equal("metricsPort and tls", os.path.relpath(folder, ROOT / "deploy"), "--include-crds", *both)
+    beside_tls()
     kinds = {"workload-entries": "workloadEntries", "external-workloads": "externalWorkloads", "dns-endpoints": "dnsEndpoints"}
     for component, value in kinds.items():
         folder = overlay({}, component)

@@ -13,7 +13,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
 
 use super::access::{
-    Admitted, KeysRefresher, NotCounted, Refused, RouteClass, SecretsRefresher, SecretsReload, SentAtOnce,
+    Admitted, KeysRefresher, NotCounted, Refused, Reviewer, RouteClass, SecretsRefresher, SecretsReload, SentAtOnce,
 };
 use super::conn::{Handler, RequestBody};
 use super::http::body::Body;
@@ -76,6 +76,11 @@ impl Api {
     /// The task that keeps the keys of the cluster's tokens current; none outside a cluster.
     pub fn keys_refresher(&self) -> Option<KeysRefresher> {
         self.0.state.access.keys_refresher()
+    }
+
+    /// The task that asks the cluster about callers; none outside a cluster.
+    pub fn reviewer(&self) -> Option<Reviewer> {
+        self.0.state.access.reviewer()
     }
 
     /// Reads the secrets again at once; none where there are none.

@@ -8,11 +8,11 @@ use tokio::net::TcpListener;
 use super::AppError;
 use super::descriptors::Descriptors;
 use super::tasks;
-use crate::api::access::{AccessSettings, Secrets, SecretsError};
+use crate::api::access::{AccessSettings, AccountSettings, Secrets, SecretsError};
 use crate::api::conn::{self, ConnSettings};
 use crate::api::tls::{ServerTls, TlsError, TlsSettings};
 use crate::catalog::Epoch;
-use crate::config::{self, Mode, Settings};
+use crate::config::{self, ClusterSettings, Mode, Settings};
 use crate::model::hearing::Hearing;
 use crate::model::name::Namespace;
 use crate::model::text::escape;
@@ -41,9 +41,9 @@ pub(super) fn listen_for_metrics(settings: &Settings) -> Result<Option<TcpListen
     conn::listen(address).map(Some).map_err(|why| AppError::Listen { address, why, hint })
 }
 
-/// Scrapers are few.
-pub(super) fn metrics_conn_settings() -> ConnSettings {
-    ConnSettings::default().with_connections(METRICS_CONNECTIONS)
+/// Scrapers are few. They need no certificate of their own, even where the API's clients do.
+pub(super) fn metrics_conn_settings(tls: Option<ServerTls>) -> ConnSettings {
+    ConnSettings { tls, ..ConnSettings::default() }.with_connections(METRICS_CONNECTIONS)
 }
 
 pub(super) fn cannot_listen(settings: &Settings, why: std::io::Error) -> AppError {
@@ -148,6 +148,17 @@ pub(super) fn secrets(settings: &Settings) -> Result<Option<Secrets>, SecretsErr
             Secrets::file_if_any(path.clone()).map(Some)
         }
         Some(config::Secrets::File(path)) => Secrets::file(path.clone()).map(Some),
+    }
+}
+
+/// Which tokens of ServiceAccounts are accepted. Their keys are kept beside the store.
+pub(super) fn accounts(settings: &Settings, cluster: &ClusterSettings) -> AccountSettings {
+    let mut keys_file = settings.db_path.clone().into_os_string();
+    keys_file.push(".token-keys");
+    AccountSettings {
+        audiences: cluster.token_audiences.clone(),
+        issuers: cluster.token_issuers.clone(),
+        keys_file: Some(keys_file.into()),
     }
 }
 

@@ -130,7 +130,7 @@ pub async fn run(settings: Settings, options: RunOptions, ready: impl FnOnce(Soc
 /// The store is the record, and this process does everything.
 async fn standalone(mut startup: Startup, ready: impl FnOnce(SocketAddr)) -> Result<(), AppError> {
     let policy = component_settings::policy(&startup.settings, startup.address);
-    let core = startup.core(None, policy.clone(), Arc::new(AlwaysLeads))?;
+    let core = startup.core(None, policy.clone(), Arc::new(AlwaysLeads), None)?;
     let status = startup.local_status(&core);
     let status: Arc<dyn StatusSource> = Arc::new(status);
     let reporter = EventReporter::new(Arc::clone(&status), startup.shutdown.clone());

@@ -13,7 +13,7 @@ use super::descriptors::Descriptors;
 use super::probing::ProbingRuntime;
 use super::tasks::{ShutdownStage, Tasks};
 use super::{AppError, RunOptions, component_settings, reload};
-use crate::api::access::{Access, Secrets};
+use crate::api::access::{Access, AccountSettings, Secrets};
 use crate::api::conn::ConnSettings;
 use crate::api::tls::{ServerTls, TlsRefresher};
 use crate::api::{
@@ -23,10 +23,10 @@ use crate::catalog::{Catalog, Epoch};
 use crate::config::{LogFormat, Settings};
 use crate::model::hearing::Hearing;
 use crate::model::name::Namespace;
-use crate::model::ports::{AddressGate, Authority, Leadership, NameLookup, Registrar};
+use crate::model::ports::{AddressGate, Authority, CertificateObjects, Leadership, NameLookup, Registrar};
 use crate::model::time::Clock;
 use crate::prober::AddressPolicy;
-use crate::prober::Dialer;
+use crate::prober::{DialSettings, Dialer};
 use crate::prober::{Prober, ProberHandle};
 use crate::store::{Opened, Store, Writer};
 use crate::telemetry::access_log::{AccessLog, AccessLogWriter};
@@ -105,12 +105,13 @@ impl Startup {
         })
     }
 
-    /// Opens the store (with an `epoch`, as a mirror) and sets up the prober.
+    /// Opens the store (with an `epoch`, as a mirror) and sets up the prober, which reads certificates of `objects` if there are any.
     pub(super) fn core(
         &self,
         epoch: Option<Epoch>,
         policy: AddressPolicy,
         leadership: Arc<dyn Leadership>,
+        objects: Option<Arc<dyn CertificateObjects>>,
     ) -> Result<Core, AppError> {
         let settings = component_settings::store_settings(&self.settings, epoch);
         let Opened { store, writer, catalog, probes } = Store::open_with(
@@ -119,8 +120,8 @@ impl Startup {
             self.clock.clone(),
             self.metrics.clone(),
         )?;
-        let dialer =
-            Dialer::new(component_settings::dial_settings(&self.settings, policy, self.descriptors, &self.metrics));
+        let settings = component_settings::dial_settings(&self.settings, policy, self.descriptors, &self.metrics);
+        let dialer = Dialer::new(DialSettings { objects, ..settings });
         let names = Arc::new(dialer.clone());
         let (prober, probing) = Prober::new(
             component_settings::prober_settings(&self.settings, self.descriptors, self.hearing.clone()),
@@ -149,7 +150,7 @@ impl Startup {
     pub(super) fn access(
         &mut self,
         default_namespace: &Namespace,
-        accounts: Option<(Arc<dyn Authority>, Vec<String>)>,
+        accounts: Option<(Arc<dyn Authority>, AccountSettings)>,
     ) -> Access {
         let settings = component_settings::access_settings(&self.settings, default_namespace.clone());
         let (secrets, metrics, clock) = (self.secrets.take(), self.metrics.clone(), self.clock.clone());
@@ -212,12 +213,18 @@ impl Startup {
         if let Some(refresher) = api.keys_refresher() {
             tasks.start(ShutdownStage::Serving, "the keys of the cluster's tokens", |stop| refresher.run(stop));
         }
+        if let Some(reviewer) = api.reviewer() {
+            // Longer than the API, whose last writes need the answers.
+            tasks.start(ShutdownStage::Probing, "the questions about callers", |stop| reviewer.run(stop));
+        }
         let (requests, reloaded, audit, tls) = (self.reload, api.clone(), self.audit.clone(), self.tls);
+        let reloaded_tls = tls.clone();
         tasks.start(ShutdownStage::Serving, "the reload of files", |stop| {
-            reload::run(requests, reloaded, audit, tls, stop)
+            reload::run(requests, reloaded, audit, reloaded_tls, stop)
         });
         if let Some(listener) = self.metrics_listener {
-            let (settings, port) = (component_settings::metrics_conn_settings(), MetricsPort::new(api.clone()));
+            let settings = component_settings::metrics_conn_settings(tls.clone());
+            let port = MetricsPort::new(api.clone());
             let metrics = self.metrics.clone();
             tasks.start(ShutdownStage::Serving, "the port of the metrics", |stop| {
                 conn::serve(listener, settings, port, metrics, stop)
@@ -249,7 +256,7 @@ impl Startup {
             "listening on {scheme}://{address}"
         );
         if let Some(Ok(address)) = self.metrics_listener.as_ref().map(TcpListener::local_addr) {
-            tracing::info!("serving metrics on http://{address}/metrics, without a token");
+            tracing::info!("serving metrics on {scheme}://{address}/metrics, without a token");
         }
         if settings.auth.is_some() {
             return;

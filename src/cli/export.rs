@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::args::ServerArgs;
@@ -116,7 +116,7 @@ pub(super) async fn run(args: ExportArgs, streams: &mut Streams) -> Result<Exit,
     if lines.plainer > 0 {
         let instances = counted(lines.plainer, "instance");
         streams.note(&format!(
-            "note: the check of {instances} has a method, a host or headers, which only a manifest can set; they were left out"
+            "note: the check of {instances} has a method, a host, headers or certificates of its namespace, which only a manifest can set; they were left out"
         ));
     }
     if lines.drained > 0 {
@@ -230,11 +230,22 @@ fn make_plain(registration: &mut Registration) -> bool {
     registration.check.as_mut().is_some_and(plain) | further
 }
 
+/// Removes these fields. Returns how many there were.
+fn take_out(object: &mut Map<String, Value>, fields: &[&str]) -> usize {
+    fields.iter().filter(|field| object.remove(**field).is_some()).count()
+}
+
 /// The same for one check.
 fn plain<T: Serialize + DeserializeOwned>(check: &mut T) -> bool {
     let Ok(mut value) = serde_json::to_value(&*check) else { return false };
-    let Some(http) = value.get_mut("http").and_then(Value::as_object_mut) else { return false };
-    let removed = ["method", "host", "headers"].into_iter().filter(|name| http.remove(*name).is_some()).count();
+    let mut removed = 0;
+    for kind in ["http", "grpc"] {
+        let Some(settings) = value.get_mut(kind).and_then(Value::as_object_mut) else { continue };
+        removed += take_out(settings, &["method", "host", "headers"]);
+        if let Some(tls) = settings.get_mut("tls").and_then(Value::as_object_mut) {
+            removed += take_out(tls, &["ca_from", "client_cert_from"]);
+        }
+    }
     match serde_json::from_value(value) {
         Ok(plain) if removed > 0 => *check = plain,
         _ => return false,

@@ -35,6 +35,7 @@ const SERVE_GROUPS: [(&str, &[&str]); 6] = [
             "read_auth",
             "token_max_days",
             "token_audiences",
+            "token_issuers",
             "tls_cert",
             "tls_key",
             "tls_client_ca",

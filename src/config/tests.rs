@@ -136,6 +136,9 @@ fn a_cluster_needs_no_secret_because_it_has_tokens_of_its_own() {
     assert!(matches!(settings.auth, Some(Secrets::Absent)));
     assert_eq!(settings.bind_address.to_string(), "0.0.0.0");
     assert_eq!(cluster(&settings).token_audiences, ["https://a.example", "b"]);
+    let settings = load(&[], &[mode, auth, ("PORTOLAN_TOKEN_ISSUERS", "https://old.example")]).expect("loads");
+    assert_eq!(cluster(&settings).token_issuers, ["https://old.example"]);
+    assert!(problem(&[], &[mode, ("PORTOLAN_TOKEN_ISSUERS", "a b")]).contains("expected at most 8 issuers"));
     let text = problem(&[], &[mode, ("PORTOLAN_TOKEN_AUDIENCES", "a b")]);
     assert!(text.contains("expected at most 8 audiences"), "{text}");
     assert!(problem(&[], &[mode, auth, ("JWT_SECRET", "short")]).contains("JWT_SECRET is"), "a given one must be good");

@@ -1,4 +1,4 @@
-//! Certificates and keys in PEM files.
+//! Certificates and keys in PEM: files, and texts from elsewhere.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -45,9 +45,16 @@ pub(crate) struct Authorities {
 /// # Errors
 /// When the file cannot be read, or holds no certificate that can.
 pub(crate) fn authorities(path: &Path) -> io::Result<Authorities> {
-    let bytes = read(path)?;
+    authorities_in(&read(path)?)
+}
+
+/// Reads what a CA file would hold.
+///
+/// # Errors
+/// When it holds no certificate that can be read.
+pub(crate) fn authorities_in(bytes: &[u8]) -> io::Result<Authorities> {
     let (mut roots, mut named, mut skipped) = (RootCertStore::empty(), Vec::new(), 0);
-    for certificate in certificates(&bytes) {
+    for certificate in certificates(bytes) {
         match certificate.and_then(|der| roots.add(der.clone()).ok().map(|()| der)) {
             Some(der) => named.push(der),
             None => skipped += 1,
@@ -88,12 +95,19 @@ pub(crate) fn pair(files: &[PathBuf], provider: &CryptoProvider) -> io::Result<A
         all.extend(read(file).map_err(|error| io::Error::other(format!("{called}: {error}")))?);
         all.push(b'\n');
     }
-    let all = SecretSlice::from(all);
-    let chain: Vec<_> = certificates(all.expose_secret()).into_iter().flatten().collect();
+    pair_in(SecretSlice::from(all).expose_secret(), provider)
+}
+
+/// A certificate with its chain, and its key, from this text.
+///
+/// # Errors
+/// When it lacks a part, or the two do not belong together.
+pub(crate) fn pair_in(all: &[u8], provider: &CryptoProvider) -> io::Result<Arc<CertifiedKey>> {
+    let chain: Vec<_> = certificates(all).into_iter().flatten().collect();
     if chain.is_empty() {
         return Err(io::Error::other("it holds no certificate"));
     }
-    let key = sections(all.expose_secret()).find_map(|section| PrivateKeyDer::from_pem_slice(section).ok());
+    let key = sections(all).find_map(|section| PrivateKeyDer::from_pem_slice(section).ok());
     let key = key.ok_or_else(|| io::Error::other("it holds no private key without a passphrase"))?;
     let unusable = |_| io::Error::other("its private key is of a kind that cannot be used");
     let pair = CertifiedKey::new(chain, provider.key_provider.load_private_key(key).map_err(unusable)?);

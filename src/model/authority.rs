@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
 
 use super::name::Namespace;
 
@@ -43,7 +44,7 @@ impl ServiceAccount {
 }
 
 /// A public key that signs tokens. The numbers are base64url text of big-endian bytes, as in a JSON Web Key.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct IssuerKey {
     /// Its `kid`.
     pub id: String,
@@ -52,7 +53,7 @@ pub struct IssuerKey {
 }
 
 /// The algorithm of a key: one of the two that Kubernetes signs tokens with.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum KeyForm {
     /// RS256.
     Rsa {
@@ -71,7 +72,7 @@ pub enum KeyForm {
 }
 
 /// Who signs the tokens of ServiceAccounts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenIssuer {
     /// The `iss` of its tokens.
     pub name: String,

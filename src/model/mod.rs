@@ -13,8 +13,8 @@
 //!   prober stores), [`history`] (past changes),
 //!   [`availability`] (how long what was the case), [`mirror`] (what a cluster's objects say), [`tombstones`] (what was removed).
 //! - What readers select: [`selection`], [`version`]; how long they wait: [`wait_time`].
-//! - What connects the other modules: the traits in [`ports`], in `publishing` those about endpoints, and in `authority` the one about
-//!   callers in a cluster.
+//! - What connects the other modules: the traits in [`ports`], in `publishing` those about endpoints, in [`certificates`] the one
+//!   about certificates of checks, and in `authority` the one about callers in a cluster.
 //! - What a listener tells others: [`hearing`]; when a registration ends by itself: [`lease`]; one of several servers: [`replica`].
 //! - Helpers: [`time`], [`text`], [`secret`], [`backoff`], [`rate`], [`value_error`], [`did_you_mean`], [`whole_number`], `sync`.
 
@@ -23,6 +23,7 @@ pub mod acknowledging;
 mod authority;
 pub mod availability;
 pub mod backoff;
+pub mod certificates;
 pub mod check;
 pub mod did_you_mean;
 pub mod health;

@@ -10,6 +10,7 @@ pub use super::acknowledgement::{AcknowledgementChange, AcknowledgementOrder};
 pub use super::authority::{
     AccessVerb, Authority, AuthorityError, IssuerKey, KeyForm, ReviewedToken, ServiceAccount, TokenIssuer,
 };
+pub use super::certificates::CertificateObjects;
 pub use super::health::StreakProgress;
 use super::name::{CheckName, InstanceName, Namespace, ServiceKey, ServiceName};
 pub use super::on_demand::{OnDemandCheck, OnDemandResult};
@@ -438,8 +439,10 @@ pub enum PassOnError {
 /// The header of a request that another replica forwarded. It grants nothing; it only prevents a second hop.
 pub const PASSED_ON: http::HeaderName = http::HeaderName::from_static("portolan-passed-on");
 
-/// The header in which a replica names the subject of the certificate that the caller of a forwarded request showed. It counts only in a request
-/// from a replica, which shows the server's own certificate.
+/// The header of a refusal by a replica that was taken for the leader, to tell it from the leader's own answer.
+pub const NOT_LEADING: http::HeaderName = http::HeaderName::from_static("portolan-not-leading");
+
+/// The header that names the subject of a forwarded request's certificate. It counts only from a replica, which shows the server's own one.
 pub const CERTIFICATE_SUBJECT: http::HeaderName = http::HeaderName::from_static("portolan-certificate-subject");
 
 /// The header of an answer from a replica that does not probe: it knows every verdict, but not when each service was last checked.

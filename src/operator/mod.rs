@@ -20,11 +20,13 @@
 //!    that name a service, where that is switched on. [`queue`]: which object they write next.
 //! 4. The path of a registration: [`registrar`] merges calls into objects and writes those.
 //! 5. [`authority`]: what the Kubernetes API says about callers.
-//! 6. [`replicas`]: which replica leads, where the others are, and which install writes an object's status.
+//! 6. [`certificates`]: those that checks name in ConfigMaps and Secrets.
+//! 7. [`replicas`]: which replica leads, where the others are, and which install writes an object's status.
 
 pub mod adopt;
 pub mod annotated;
 pub mod authority;
+pub mod certificates;
 pub mod crd;
 pub mod endpoints;
 pub mod events;

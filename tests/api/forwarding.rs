@@ -25,6 +25,10 @@ struct Leader {
 
 impl Leader {
     async fn start() -> Self {
+        Self::answering("429 X", "", BUSY).await
+    }
+
+    async fn answering(status: &'static str, header: &'static str, body: &'static str) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let (found, heads) = mpsc::unbounded_channel();
@@ -35,9 +39,9 @@ impl Leader {
                 let read = stream.read(&mut head).await.expect("a request");
                 let _ = found.send(String::from_utf8_lossy(&head[..read]).to_ascii_lowercase());
                 let answer = format!(
-                    "HTTP/1.1 429 X\r\ncontent-type: application/json\r\nretry-after: 7\r\nset-cookie: a=b\r\n\
-                     access-control-allow-origin: https://leader\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{BUSY}",
-                    BUSY.len()
+                    "HTTP/1.1 {status}\r\ncontent-type: application/json\r\nretry-after: 7\r\nset-cookie: a=b\r\n{header}\
+                     access-control-allow-origin: https://leader\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                    body.len()
                 );
                 let _ = stream.write_all(answer.as_bytes()).await;
             }
@@ -105,4 +109,34 @@ async fn it_takes_one_hop_and_no_more() {
     let hopped = app.request(Method::POST, &target).header("portolan-passed-on", "1");
     assert_eq!(app.send(hopped).await.refusal(503), "unavailable");
     assert!(tokio::time::timeout(Duration::from_millis(50), leader.heads.recv()).await.is_err());
+}
+
+/// A heartbeat to a follower of a leader that answers every one with that.
+async fn beat(status: &'static str, header: &'static str) -> (u16, String) {
+    const REFUSED: &str = r#"{"success":false,"error":"too many wait","code":"busy"}"#;
+    let leader = Leader::answering(status, header, REFUSED).await;
+    let app = follower(Some(leader.address), false).await;
+    let body = json!({"name": "a", "base_url": "http://192.0.2.1:80", "instance": "a", "ttl_seconds": 60});
+    let service: Value = app.send(app.request(Method::POST, "/api/v1/services/register").json(&body)).await.ok();
+    let id = service["data"]["id"].as_str().expect("an id");
+    let target = format!("/api/v1/services/{id}/instances/a/heartbeat");
+    let answer = app.send(app.request(Method::PUT, &target)).await;
+    let code = answer.json()["code"].as_str().unwrap_or_default().to_owned();
+    (answer.status.as_u16(), code)
+}
+
+#[tokio::test]
+async fn the_leaders_own_refusal_of_a_heartbeat_is_its_answer() {
+    assert_eq!(beat("503 X", "").await, (503, "busy".to_owned()));
+    assert_eq!(beat("404 X", "").await, (404, "busy".to_owned()));
+    let kept = beat("503 X", "portolan-not-leading: 1\r\n").await;
+    assert_eq!(kept, (200, String::new()), "it does not lead, so the heartbeat waits for the one that does");
+}
+
+#[tokio::test]
+async fn a_replica_that_does_not_lead_says_so() {
+    let app = follower(None, false).await;
+    let target = registered(&app, None).await;
+    let hopped = app.send(app.request(Method::POST, &target).header("portolan-passed-on", "1")).await;
+    assert_eq!((hopped.status.as_u16(), hopped.header("portolan-not-leading")), (503, "1"));
 }

@@ -24,6 +24,7 @@ mod probes;
 mod prometheus;
 mod registering;
 mod removing;
+mod replicas;
 mod schema;
 mod selecting;
 mod tls;

@@ -196,3 +196,37 @@ fn a_server_says_how_its_certificate_stands() {
     server.signal(Signal::TERM);
     assert_eq!(server.wait(), Some(0));
 }
+
+#[test]
+fn the_port_of_the_metrics_speaks_https_too_and_asks_scrapers_for_no_certificate() {
+    let files = Files::new();
+    let (cert, key, clients) = (files.path("tls.crt"), files.path("tls.key"), files.path("clients.crt"));
+    let env = [
+        ("PORTOLAN_TLS_CERT", &*cert),
+        ("PORTOLAN_TLS_KEY", &*key),
+        ("PORTOLAN_TLS_CLIENT_CA", &*clients),
+        ("PORTOLAN_TLS_CLIENT_AUTH", "required"),
+        ("ENABLE_AUTH", "true"),
+        ("JWT_SECRET", SECRET),
+        ("PORTOLAN_METRICS_ADDRESS", "127.0.0.1:0"),
+    ];
+    let mut server = Logged::start(files.folder.path(), &env);
+    let line = server.until("serving metrics on ");
+    let url = line.split("serving metrics on ").nth(1).and_then(|rest| rest.split_once(',')).expect("a URL").0;
+    assert!(url.starts_with("https://127.0.0.1:") && url.ends_with("/metrics"), "{line}");
+    let pem = std::fs::read(files.path("ca.crt")).expect("written");
+    let ca = reqwest::Certificate::from_pem(&pem).expect("a certificate");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let get = |url: &str| {
+        let client = portolan::crypto::http_client().tls_certs_only([ca.clone()]).no_proxy().build().expect("a client");
+        let answer = async {
+            let answer = client.get(url).send().await?;
+            Ok::<_, reqwest::Error>((answer.status().as_u16(), answer.text().await?))
+        };
+        runtime.block_on(answer).expect("an answer")
+    };
+    let (status, metrics) = get(url);
+    assert!(status == 200 && metrics.contains("\nportolan_build_info{"), "{status} {metrics}");
+    let (status, refused) = get(&url.replace("https://", "http://"));
+    assert!(status == 400 && refused.contains("HTTPS"), "{status} {refused}");
+}

@@ -5,6 +5,7 @@ mod adopt;
 mod annotated;
 mod applying;
 mod callers;
+mod certificates;
 mod common;
 mod crd;
 mod deploy;

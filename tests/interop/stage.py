@@ -77,7 +77,7 @@ def came(consumer, asked, answered):
 
 
 class Backend:
-    """A program that answers 200, or 503 while `fails`; its port stays its own."""
+    """A program that answers 200, or 503 while `fails`, or nothing between `die` and `revive`; its port stays its own."""
 
     def __init__(self):
         self.fails = False
@@ -92,17 +92,28 @@ class Backend:
             def log_message(self, *_):
                 pass
 
+        self.handler = Handler
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.address = f"127.0.0.1:{self.server.server_port}"
         self.url = f"http://{self.address}"
 
-    def __enter__(self):
+    def serve(self):
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def die(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+    def revive(self):
+        self.server = http.server.ThreadingHTTPServer(self.server.server_address, self.handler)
+        self.serve()
+
+    def __enter__(self):
+        self.serve()
         return self
 
     def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
+        self.die()
 
 
 class Portolan:

@@ -37,10 +37,10 @@ async fn ca_files_beyond_the_cache_verify_and_are_counted() {
     let metrics = Metrics::default();
     let house = House::counting(metrics.clone());
     let server = house.serving().await;
-    for n in 0..130 {
+    for n in 0..514 {
         house.ca.write(&house.folder(), &format!("ca{n}.pem"));
         let check = TlsCheck { ca: Some(format!("ca{n}.pem")), ..TlsCheck::default() };
         assert_pass(&house.probe(&server, check).await);
-        assert_eq!(rejected(&metrics, "ca_cache_full"), usize::from(n >= 128), "{n}");
+        assert_eq!(rejected(&metrics, "ca_cache_full"), usize::from(n >= 512), "{n}");
     }
 }

@@ -8,6 +8,7 @@ mod harness;
 mod http;
 mod identity;
 mod names;
+mod objects;
 mod policy;
 mod tcp;
 mod tls;

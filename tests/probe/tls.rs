@@ -35,6 +35,10 @@ impl Ca {
         std::fs::write(folder.join(file), self.0.pem()).expect("can be written");
     }
 
+    pub(crate) fn pem(&self) -> String {
+        self.0.pem()
+    }
+
     fn certificate(&self) -> CertificateDer<'static> {
         self.0.der().clone()
     }
@@ -114,7 +118,7 @@ pub(crate) struct House {
 }
 
 impl House {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::counting(Metrics::default())
     }
 
@@ -352,7 +356,7 @@ async fn a_bad_part_of_a_ca_file_costs_nothing_else() {
 }
 
 /// A server that takes clients of the CA alone, in one version of TLS.
-async fn wanting_a_client(house: &House, version: &'static rustls::SupportedProtocolVersion) -> Server {
+pub(crate) async fn wanting_a_client(house: &House, version: &'static rustls::SupportedProtocolVersion) -> Server {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(house.ca.certificate()).expect("a root");
     let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(roots.into(), provider());

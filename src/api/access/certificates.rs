@@ -15,7 +15,7 @@ use crate::model::time::UnixMs;
 /// The subject of the request's certificate; none where there is no certificate and none is `required`.
 ///
 /// # Errors
-/// 403 `certificate_required`.
+/// 403 `certificate_required`; 503 `unavailable` on a connection of a replica whose certificate no longer counts.
 pub(super) fn subject(
     head: &Parts,
     class: RouteClass,
@@ -29,8 +29,13 @@ pub(super) fn subject(
     match head.extensions.get::<Peer>() {
         None if required => Err(refused("this server needs a client certificate of a CA that it trusts")),
         None => Ok(None),
+        // As if its next handshake had failed already: the caller whose request it forwards may try again.
+        Some(Peer::Replica(certificate)) if !certificate.is_trusted() => {
+            let why = "the certificate of the replica that forwarded this is no longer in use; try again";
+            Err(closing(ApiError::new(Code::Unavailable, why).retry_after(1)))
+        }
         // The replica has verified it, and without one its caller has a token.
-        Some(Peer::Replica) => {
+        Some(Peer::Replica(_)) => {
             let named = head.headers.get(CERTIFICATE_SUBJECT).and_then(|value| value.to_str().ok());
             Ok(named.filter(|subject| is_subject(subject)).map(Arc::from))
         }
@@ -47,7 +52,11 @@ pub(super) fn subject(
     }
 }
 
-/// Closes the connection: the client's next one may show another certificate.
 fn refused(why: &'static str) -> ApiError {
-    ApiError::new(Code::CertificateRequired, why).header(CONNECTION, HeaderValue::from_static("close"))
+    closing(ApiError::new(Code::CertificateRequired, why))
+}
+
+/// Closes the connection: the client's next one may show another certificate.
+fn closing(error: ApiError) -> ApiError {
+    error.header(CONNECTION, HeaderValue::from_static("close"))
 }

@@ -9,7 +9,7 @@ use super::token_validity::TokenEnd;
 use crate::api::http::envelope::{ApiError, Code};
 use crate::model::name::Namespace;
 use crate::model::owner::CERTIFICATE_ISSUER;
-use crate::model::ports::ServiceAccount;
+use crate::model::ports::{AccessVerb, ServiceAccount};
 
 /// Longest list of namespaces in a challenge, in bytes.
 const MAX_NAMED: usize = 1024;
@@ -22,14 +22,14 @@ impl Principal {
     /// # Errors
     /// 403 `namespace_forbidden`.
     pub fn require_write(&self, namespace: &str) -> Result<(), ApiError> {
-        if self.may_write(namespace) { Ok(()) } else { Err(self.outside(namespace)) }
+        if self.may_write(namespace) { Ok(()) } else { Err(self.outside(namespace, AccessVerb::Update)) }
     }
 
-    /// The refusal for a namespace that the token does not cover: 403 `namespace_forbidden`.
-    pub fn outside(&self, namespace: &str) -> ApiError {
+    /// The refusal to do that in a namespace that the token does not cover: 403 `namespace_forbidden`.
+    pub fn outside(&self, namespace: &str, verb: AccessVerb) -> ApiError {
         match &self.account {
             None => outside(&self.namespaces, namespace, self.owner.kind()),
-            Some(account) => outside_of_account(account, namespace),
+            Some(account) => outside_of_account(account, namespace, verb),
         }
     }
 }
@@ -88,11 +88,12 @@ pub(super) fn outside(covered: &Namespaces, namespace: &str, kind: &'static str)
     ApiError::new(Code::NamespaceForbidden, message).header(WWW_AUTHENTICATE, challenge)
 }
 
-/// 403: RBAC allows the account nothing in `namespace`. No other token would help.
-fn outside_of_account(account: &ServiceAccount, namespace: &str) -> ApiError {
+/// 403: RBAC does not allow the account to do that in `namespace`. No other token would help.
+fn outside_of_account(account: &ServiceAccount, namespace: &str, verb: AccessVerb) -> ApiError {
+    let role = if verb == AccessVerb::List { "portolan-viewer" } else { "portolan-writer" };
     let message = format!("{} may not do this in the namespace {namespace}, which is not its own", account.user());
     let hint = format!(
-        "a RoleBinding allows it: kubectl create rolebinding portolan-{} -n {namespace} --clusterrole=portolan-writer --serviceaccount={}:{}",
+        "a RoleBinding allows it: kubectl create rolebinding portolan-{} -n {namespace} --clusterrole={role} --serviceaccount={}:{}",
         account.name, account.namespace, account.name
     );
     ApiError::new(Code::NamespaceForbidden, message).hint(hint)
@@ -115,8 +116,11 @@ pub(super) fn unauthorized(refusal: Option<TokenError>, class: RouteClass) -> Ap
     error.header(WWW_AUTHENTICATE, challenge(&more))
 }
 
-/// 401: the token became invalid while its request waited.
+/// 401: the token became invalid while its request waited; 403 if its holder lost a right.
 pub(in crate::api) fn token_ended(end: TokenEnd) -> ApiError {
+    if end == TokenEnd::Withdrawn {
+        return ApiError::new(end.code(), end.to_string());
+    }
     let challenge = challenge(&format!("error=\"invalid_token\", error_description=\"{end}\", scope=\"read\""));
     ApiError::new(end.code(), "Invalid token").hint(end.to_string()).header(WWW_AUTHENTICATE, challenge)
 }

@@ -46,8 +46,8 @@ use http::{Response, StatusCode};
 use ipnet::IpNet;
 
 pub use super::clients::ClientKey;
-pub use accounts::KeysRefresher;
 pub(super) use accounts::Place;
+pub use accounts::{AccountSettings, KeysRefresher, Reviewer};
 pub(super) use challenges::token_ended;
 pub use class::{Limit, RouteClass};
 pub use headers::Cors;
@@ -185,16 +185,16 @@ impl Access {
         Self::with(settings, secrets.map(|secrets| (Some(secrets), None)), metrics, clock)
     }
 
-    /// Access in a cluster with auth on: by tokens of its ServiceAccounts, for [`AUDIENCE`] or one of `audiences`, and with `secrets` by
-    /// Portolan's own, too. Run its [`Self::keys_refresher`]: until that has read the cluster's keys, their tokens are answered with 503.
+    /// Access in a cluster with auth on: by tokens of its ServiceAccounts, and with `secrets` by Portolan's own, too. Run its [`Self::keys_refresher`] and its [`Self::reviewer`]: until the keys have been read, such tokens are
+    /// answered with 503, and questions about their holders wait.
     pub fn in_cluster(
         settings: AccessSettings,
         secrets: Option<Secrets>,
-        (authority, audiences): (Arc<dyn Authority>, Vec<String>),
+        (authority, accounts): (Arc<dyn Authority>, AccountSettings),
         metrics: Metrics,
         clock: Clock,
     ) -> Self {
-        let accounts = Accounts::new(authority, audiences, settings.token_max, metrics.clone(), clock.clone());
+        let accounts = Accounts::new(authority, accounts, settings.token_max, metrics.clone(), clock.clone());
         Self::with(settings, Some((secrets, Some(accounts))), metrics, clock)
     }
 
@@ -313,6 +313,7 @@ impl Access {
             authenticated: false,
             credential: None,
             account: None,
+            granted: None,
             open_reads: !self.read_auth,
             guarded: self.authenticator.is_some(),
         }
@@ -334,6 +335,7 @@ impl Access {
             authenticated: true,
             credential: Some(bearer.credential),
             account: bearer.account,
+            granted: None,
             open_reads: !self.read_auth,
             guarded: true,
         }
@@ -350,6 +352,7 @@ impl Access {
             namespaces: Namespaces::Only([namespace.into()].into()),
             authenticated: true,
             account: None,
+            granted: None,
             credential: None,
             open_reads: !self.read_auth,
             guarded: true,
@@ -409,11 +412,15 @@ impl Access {
         response
     }
 
-    /// Follows the validity of the caller's token, for an answer that must end with it; none for a caller without a token.
+    /// Follows the validity of the caller's token and of the right that the cluster gave it, for an answer that must end with them; none for a
+    /// caller without a token.
     pub fn token_validity(&self, principal: &Principal) -> Option<TokenValidity> {
         let (authenticator, credential) = (self.authenticator.as_ref()?, principal.credential?);
         let keyring = authenticator.keyring(principal.account.is_some())?;
-        Some(TokenValidity::new(credential, keyring, self.clock.clone()))
+        let (accounts, account) = (authenticator.accounts.as_ref(), principal.account.clone());
+        let right = accounts.zip(account).zip(principal.granted.clone());
+        let right = right.map(|((accounts, account), granted)| accounts.granted(account, granted));
+        Some(TokenValidity::new(credential, keyring, right, self.clock.clone()))
     }
 
     /// The task that notices changed secrets when no request does; none where they cannot change.
@@ -426,6 +433,11 @@ impl Access {
     pub fn keys_refresher(&self) -> Option<KeysRefresher> {
         let accounts = self.authenticator.as_ref()?.accounts.as_ref()?;
         Some(KeysRefresher(Arc::clone(&accounts.keys)))
+    }
+
+    /// The task that asks the cluster about callers; none outside a cluster.
+    pub fn reviewer(&self) -> Option<Reviewer> {
+        Some(self.authenticator.as_ref()?.accounts.as_ref()?.reviewer())
     }
 
     /// Reads the secrets again at once; none where there are none.

@@ -6,7 +6,7 @@ use super::token_validity::Credential;
 use crate::api::clients::ClientKey;
 use crate::model::name::Namespace;
 use crate::model::owner::CERTIFICATE_ISSUER;
-use crate::model::ports::{Caller, ServiceAccount};
+use crate::model::ports::{AccessVerb, Caller, ServiceAccount};
 use crate::model::service::Owner;
 use crate::telemetry::audit::{Kind, Who};
 
@@ -78,6 +78,8 @@ pub struct Principal {
     pub credential: Option<Credential>,
     /// The ServiceAccount whose token it was, in a cluster.
     pub account: Option<Arc<ServiceAccount>>,
+    /// The right to another namespace than its own, or to all, that RBAC gave it for this request.
+    pub granted: Option<(AccessVerb, Option<Namespace>)>,
     /// Whether the catalog is open to all (`PORTOLAN_READ_AUTH` is off).
     pub open_reads: bool,
     /// Whether auth is on: evidence then needs a token.

@@ -5,6 +5,7 @@ use std::hash::{BuildHasher, Hash, RandomState};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jsonwebtoken::DecodingKey;
@@ -21,6 +22,8 @@ use crate::model::time::UnixMs;
 pub const MAX_SECRETS: usize = 8;
 /// Largest secret file, in bytes.
 const MAX_FILE: u64 = 64 * 1024;
+/// For how long the file must be gone until its secrets are revoked.
+const GONE: Duration = Duration::from_secs(10);
 /// Time between checks of the file, in milliseconds.
 const CHECK_EVERY_MS: i64 = 1000;
 
@@ -82,7 +85,11 @@ impl fmt::Display for SecretsReload {
             Self::Fixed => f.write_str("the secret was given at the start, and only a restart changes it"),
             Self::Same(count) => write!(f, "read the secrets again, {count} in force as before"),
             Self::Changed(count) => write!(f, "read the changed secrets, {count} in force now"),
-            Self::Missing => f.write_str("the secret file is gone; its secrets stay in force"),
+            Self::Missing => write!(
+                f,
+                "the secret file is gone; if it stays away for {} seconds, its secrets are revoked",
+                GONE.as_secs()
+            ),
             Self::Unusable(why) => {
                 write!(f, "the secrets stay as they were, because the file cannot be used: {why}")
             }
@@ -158,9 +165,22 @@ impl Keys {
 
 struct SecretFile {
     path: PathBuf,
-    /// The version that was read last, usable or not; `None` once it is missing.
-    last_read: Mutex<Option<Stamp>>,
+    last_read: Mutex<LastRead>,
     checked_at: AtomicI64,
+}
+
+/// What was found at the last look at the file.
+struct LastRead {
+    /// The version that was read, usable or not; `None` while it is missing.
+    version: Option<Stamp>,
+    /// Since when it is gone, steady clock.
+    gone_since: Option<UnixMs>,
+}
+
+impl LastRead {
+    fn of(version: Option<Stamp>) -> Mutex<Self> {
+        Mutex::new(Self { version, gone_since: None })
+    }
 }
 
 /// The current secrets.
@@ -197,7 +217,7 @@ impl Secrets {
         let version = Stamp::of(&path);
         let keys = read(&path)?;
         let checked_at = AtomicI64::new(i64::MIN);
-        let file = version.map(|version| SecretFile { path, last_read: Mutex::new(Some(version)), checked_at });
+        let file = version.map(|version| SecretFile { path, last_read: LastRead::of(Some(version)), checked_at });
         Ok(Self::new(keys, file))
     }
 
@@ -210,7 +230,7 @@ impl Secrets {
         if !std::fs::exists(&path).is_ok_and(|exists| !exists) {
             return Self::file(path);
         }
-        let file = SecretFile { path, last_read: Mutex::new(None), checked_at: AtomicI64::new(i64::MIN) };
+        let file = SecretFile { path, last_read: LastRead::of(None), checked_at: AtomicI64::new(i64::MIN) };
         Ok(Self::new(Keys::none(), Some(file)))
     }
 
@@ -249,7 +269,7 @@ impl Secrets {
             && now.0.saturating_sub(file.checked_at.load(Ordering::Relaxed)) >= CHECK_EVERY_MS
         {
             file.checked_at.store(now.0, Ordering::Relaxed);
-            self.refresh(file);
+            self.refresh(file, now);
         }
         self.keys.load()
     }
@@ -258,24 +278,25 @@ impl Secrets {
     pub(super) fn reload(&self) -> SecretsReload {
         let Some(file) = &self.file else { return SecretsReload::Fixed };
         let mut last_read = file.last_read.lock().unwrap_or_else(PoisonError::into_inner);
-        *last_read = Stamp::of(&file.path);
-        if last_read.is_none() {
+        last_read.version = Stamp::of(&file.path);
+        if last_read.version.is_none() {
             return SecretsReload::Missing;
         }
         read(&file.path).map_or_else(SecretsReload::Unusable, |keys| self.replace(keys))
     }
 
-    /// A file that cannot be used leaves the old secrets in force and is reported once.
-    fn refresh(&self, file: &SecretFile) {
+    /// A file that cannot be used leaves the old secrets in force and is reported once; one that is gone for good takes them along.
+    fn refresh(&self, file: &SecretFile, now: UnixMs) {
         let Ok(mut last_read) = file.last_read.try_lock() else { return };
-        let now = Stamp::of(&file.path);
-        if *last_read == now {
+        let (before, version) = (last_read.version, Stamp::of(&file.path));
+        last_read.version = version;
+        let path = file.path.display();
+        if version.is_none() {
+            self.missing(file, before.is_some(), &mut last_read.gone_since, now);
             return;
         }
-        *last_read = now;
-        let path = file.path.display();
-        if now.is_none() {
-            tracing::error!(%path, "the secret file is gone; its secrets stay in force");
+        last_read.gone_since = None;
+        if before == version {
             return;
         }
         match read(&file.path) {
@@ -287,6 +308,30 @@ impl Secrets {
             Err(error) => {
                 tracing::error!(%path, %error, "the changed secrets cannot be used; the old ones stay in force");
             }
+        }
+    }
+
+    /// The file is missing. Files are replaced in all sorts of ways, so that only counts once it has lasted.
+    fn missing(&self, file: &SecretFile, was_there: bool, gone_since: &mut Option<UnixMs>, now: UnixMs) {
+        let path = file.path.display();
+        if !self.has_any() {
+            return;
+        }
+        // It may also be unreadable for now, or a pipe, which is read once.
+        if !std::fs::exists(&file.path).is_ok_and(|exists| !exists) {
+            if was_there {
+                tracing::error!(%path, "the secret file cannot be looked at; its secrets stay in force");
+            }
+            return;
+        }
+        let since = *gone_since.get_or_insert_with(|| {
+            let seconds = GONE.as_secs();
+            tracing::warn!(%path, "the secret file is gone; unless it comes back within {seconds} seconds, its secrets are revoked");
+            now
+        });
+        if now.since(since) >= GONE {
+            self.replace(Keys::none());
+            tracing::error!(%path, "the secret file is gone, so its secrets are revoked: no token that they signed is accepted");
         }
     }
 

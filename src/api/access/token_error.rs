@@ -26,7 +26,10 @@ pub enum TokenError {
     )]
     AnyAlgorithm,
     /// HS256, where no secret could verify it.
-    #[error("this server has no secret that verifies HS256; send a ServiceAccount's token with the audience portolan")]
+    #[error(
+        "this server has no secret that verifies HS256, or its file is gone; in a cluster, send a ServiceAccount's token with the audience \
+         portolan"
+    )]
     NoSecret,
     /// The keys that verify tokens of ServiceAccounts were not read yet.
     #[error(

@@ -1,4 +1,5 @@
-//! Whether a token is still valid, for answers that outlast their request: a watch ends with the token that opened it.
+//! Whether a token is still valid, and its holder still allowed to read, for answers that outlast their request: a watch ends with the token
+//! that opened it, or with the right that it needed.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -12,6 +13,9 @@ use super::secrets::{KeyId, Secrets};
 use crate::api::http::envelope::Code;
 use crate::model::time::{Clock, UnixMs};
 
+/// Time between two looks at a right.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
+
 /// Keys that verify tokens, and change.
 pub(super) trait Keyring: fmt::Debug + Send + Sync {
     /// Whether that key is in force.
@@ -19,6 +23,12 @@ pub(super) trait Keyring: fmt::Debug + Send + Sync {
 
     /// Receives the generation of each change from now on.
     fn changes(&self) -> watch::Receiver<u64>;
+}
+
+/// What the cluster allowed a caller, and may withdraw.
+pub(super) trait Right: fmt::Debug + Send + Sync {
+    /// Whether it stands, as far as is known: a withdrawal is known a minute later. Never waits.
+    fn stands(&self) -> bool;
 }
 
 impl Keyring for Secrets {
@@ -49,6 +59,9 @@ pub enum TokenEnd {
     /// Its key is no longer in force.
     #[error("the key that signed the token is no longer in force; ask again with a token signed by a current one")]
     Revoked,
+    /// RBAC no longer allows its holder to read what it asked for.
+    #[error("RBAC no longer allows the token's holder to read these services")]
+    Withdrawn,
 }
 
 impl TokenEnd {
@@ -57,6 +70,7 @@ impl TokenEnd {
         match self {
             Self::Expired => Code::TokenExpired,
             Self::Revoked => Code::TokenInvalid,
+            Self::Withdrawn => Code::NamespaceForbidden,
         }
     }
 }
@@ -68,15 +82,42 @@ pub struct TokenValidity {
     keyring: Arc<dyn Keyring>,
     changes: watch::Receiver<u64>,
     revoked: bool,
+    right: Option<FollowedRight>,
     clock: Clock,
 }
 
+/// A right, and when to look at it next.
+#[derive(Debug)]
+struct FollowedRight {
+    right: Arc<dyn Right>,
+    /// Steady clock.
+    next: UnixMs,
+    withdrawn: bool,
+}
+
+impl FollowedRight {
+    fn is_withdrawn(&mut self, now: UnixMs) -> bool {
+        if now >= self.next {
+            self.next = now.plus(LOOK_EVERY);
+            self.withdrawn = !self.right.stands();
+        }
+        self.withdrawn
+    }
+}
+
 impl TokenValidity {
-    pub(super) fn new(credential: Credential, keyring: Arc<dyn Keyring>, clock: Clock) -> Self {
+    pub(super) fn new(
+        credential: Credential,
+        keyring: Arc<dyn Keyring>,
+        right: Option<Arc<dyn Right>>,
+        clock: Clock,
+    ) -> Self {
         let changes = keyring.changes();
         // The keys may have changed since the request.
         let revoked = !keyring.holds(credential.key);
-        Self { credential, keyring, changes, revoked, clock }
+        let next = clock.now().steady.plus(LOOK_EVERY);
+        let right = right.map(|right| FollowedRight { right, next, withdrawn: false });
+        Self { credential, keyring, changes, revoked, right, clock }
     }
 
     /// Why it is no longer valid, if so. Reads the clock.
@@ -88,12 +129,19 @@ impl TokenValidity {
         if self.revoked {
             return Some(TokenEnd::Revoked);
         }
-        (self.clock.now().wall >= self.credential.ends).then_some(TokenEnd::Expired)
+        let now = self.clock.now();
+        if now.wall >= self.credential.ends {
+            return Some(TokenEnd::Expired);
+        }
+        let right = self.right.as_mut()?;
+        right.is_withdrawn(now.steady).then_some(TokenEnd::Withdrawn)
     }
 
-    /// Time until it expires.
+    /// Time after which [`Self::ended`] may answer differently although the keys have not changed.
     pub fn remaining(&self) -> Duration {
-        self.credential.ends.since(self.clock.now().wall)
+        let now = self.clock.now();
+        let expires = self.credential.ends.since(now.wall);
+        self.right.as_ref().map_or(expires, |right| expires.min(right.next.since(now.steady)))
     }
 
     /// Resolves when the keys have changed and [`Self::ended`] may answer differently.

@@ -51,7 +51,7 @@ pub(super) async fn open(
         match shaken {
             Ok(stream) => {
                 let chain = stream.get_ref().1.peer_certificates();
-                let peer = chain.and_then(|chain| Peer::verified(chain, &loaded));
+                let peer = chain.and_then(|chain| Peer::verified(chain, &loaded, tls));
                 Some((Transport::Tls(Box::new(stream)), peer))
             }
             Err((error, stream)) => {

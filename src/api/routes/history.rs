@@ -8,7 +8,7 @@ use crate::api::http::page_cursor::NOT_A_CURSOR;
 use crate::api::http::query::{Query, bad_parameter};
 use crate::api::openapi::{params, schemas};
 use crate::model::name::{InstanceName, ServiceKey, ServiceName};
-use crate::model::ports::ServiceRef;
+use crate::model::ports::{AccessVerb, ServiceRef};
 use crate::store::{HistoryPage, HistoryQuery, MAX_PAGE, StoreError};
 use crate::wire::History;
 
@@ -131,7 +131,7 @@ fn require_evidence(request: &RequestContext<'_>, page: &HistoryPage) -> Result<
         return Err(ApiError::service_not_found());
     }
     if !request.principal.sees_evidence(namespace) {
-        return Err(request.principal.outside(namespace));
+        return Err(request.principal.outside(namespace, AccessVerb::List));
     }
     Ok(())
 }

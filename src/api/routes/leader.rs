@@ -10,7 +10,7 @@ use crate::api::http::body::Body;
 use crate::api::http::envelope::{ApiError, Code};
 use crate::model::name::InstanceName;
 use crate::model::owner::CERTIFICATE_ISSUER;
-use crate::model::ports::{Beat, BeatPassed, CERTIFICATE_SUBJECT, OnDemandError, PassOnError, PassedBeat};
+use crate::model::ports::{Beat, BeatPassed, CERTIFICATE_SUBJECT, NOT_LEADING, OnDemandError, PassOnError, PassedBeat};
 use crate::model::service::Owner;
 use crate::wire::Refusal;
 
@@ -104,5 +104,9 @@ fn forward_refusal(error: PassOnError) -> ApiError {
         PassOnError::SecondHop => (Code::Unavailable, 1),
         PassOnError::Busy => (Code::Busy, 1),
     };
-    ApiError::new(code, error.to_string()).retry_after(wait)
+    let refusal = ApiError::new(code, error.to_string()).retry_after(wait);
+    match error {
+        PassOnError::SecondHop => refusal.header(NOT_LEADING, HeaderValue::from_static("1")),
+        PassOnError::NoLeader | PassOnError::Busy => refusal,
+    }
 }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use tokio_util::sync::CancellationToken;
 
-use super::Loaded;
+use super::{Loaded, ServerTls};
 use crate::crypto::certificate::{AltName, Certificate};
 use crate::model::name::Namespace;
 use crate::model::service::MAX_OWNER;
@@ -20,7 +21,7 @@ pub(in crate::api) enum Peer {
     /// A client with a certificate of a trusted CA.
     Client(Arc<ClientCertificate>),
     /// A replica of this server: it shows the server's own certificate.
-    Replica,
+    Replica(Arc<ReplicaCertificate>),
 }
 
 /// A verified certificate.
@@ -34,12 +35,28 @@ pub(in crate::api) struct ClientCertificate {
     revoked: CancellationToken,
 }
 
+/// A replica's certificate, judged again whenever the server's files change, so that a former key no longer identifies a replica.
+#[derive(Debug)]
+pub(in crate::api) struct ReplicaCertificate {
+    /// As the replica showed it, its own certificate first.
+    chain: Vec<CertificateDer<'static>>,
+    ends: UnixMs,
+    tls: ServerTls,
+    /// The files that it was last found to be a replica's by.
+    judged_by: ArcSwap<Loaded>,
+}
+
 impl Peer {
-    /// The peer of a handshake that these files verified.
-    pub(in crate::api) fn verified(chain: &[CertificateDer<'_>], by: &Loaded) -> Option<Self> {
+    /// The peer of a handshake that these files of `tls` verified.
+    pub(in crate::api) fn verified(chain: &[CertificateDer<'_>], by: &Arc<Loaded>, tls: &ServerTls) -> Option<Self> {
         let (shown, above) = chain.split_first()?;
         if by.replicas.contain(shown, above, UnixTime::now()) {
-            return Some(Self::Replica);
+            return Some(Self::Replica(Arc::new(ReplicaCertificate {
+                chain: chain.iter().map(|one| one.clone().into_owned()).collect(),
+                ends: UnixMs(Certificate::read(shown)?.not_after.saturating_mul(1000)),
+                tls: tls.clone(),
+                judged_by: ArcSwap::new(Arc::clone(by)),
+            })));
         }
         let certificate = Certificate::read(shown)?;
         Some(Self::Client(Arc::new(ClientCertificate {
@@ -49,7 +66,7 @@ impl Peer {
         })))
     }
 
-    /// Resolves when the certificate is no longer valid. A replica's connections are short.
+    /// Resolves when the certificate no longer counts: it expired, or changed files of the server exclude it.
     pub(in crate::api) async fn ended(&self) {
         match self {
             Self::Client(certificate) => {
@@ -59,7 +76,38 @@ impl Peer {
                     () = certificate.revoked.cancelled() => {}
                 }
             }
-            Self::Replica => std::future::pending().await,
+            Self::Replica(certificate) => certificate.ended().await,
+        }
+    }
+}
+
+impl ReplicaCertificate {
+    /// Whether the files in force identify it as a replica's.
+    pub(in crate::api) fn is_trusted(&self) -> bool {
+        if UnixMs::wall() > self.ends {
+            return false;
+        }
+        let current = self.tls.current();
+        if Arc::ptr_eq(&current, &self.judged_by.load()) {
+            return true;
+        }
+        let trusted = self
+            .chain
+            .split_first()
+            .is_some_and(|(shown, above)| current.replicas.contain(shown, above, UnixTime::now()));
+        if trusted {
+            self.judged_by.store(current);
+        }
+        trusted
+    }
+
+    async fn ended(&self) {
+        while self.is_trusted() {
+            let judged_by = self.judged_by.load_full();
+            tokio::select! {
+                () = tokio::time::sleep(self.ends.since(UnixMs::wall())) => return,
+                () = judged_by.superseded.cancelled() => {}
+            }
         }
     }
 }

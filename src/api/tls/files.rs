@@ -87,6 +87,8 @@ pub(in crate::api) struct Loaded {
     client_ca: Vec<CertificateDer<'static>>,
     /// Cancelled once other CAs verify clients.
     pub(super) client_trust: CancellationToken,
+    /// Cancelled once other files are in force.
+    pub(super) superseded: CancellationToken,
 }
 
 impl Loaded {
@@ -189,8 +191,17 @@ pub(super) fn load(settings: &TlsSettings) -> Result<Loaded, TlsError> {
     };
     let mut config = builder.with_cert_resolver(Arc::new(Fixed(Arc::clone(&pair))));
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    let (config, client_trust) = (Arc::new(config), CancellationToken::new());
-    Ok(Loaded { config, pair, not_before, not_after, replicas, peers, client_ca, client_trust })
+    Ok(Loaded {
+        config: Arc::new(config),
+        pair,
+        not_before,
+        not_after,
+        replicas,
+        peers,
+        client_ca,
+        client_trust: CancellationToken::new(),
+        superseded: CancellationToken::new(),
+    })
 }
 
 fn authorities(path: &Path, setting: &'static str) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), TlsError> {

@@ -173,6 +173,7 @@ impl ServerTls {
             Ok(loaded) => {
                 loaded.announce(&self.0.settings, now);
                 self.0.current.store(Arc::new(loaded.replacing(&before)));
+                before.superseded.cancel();
                 self.0.failure.store(None);
                 self.gauge();
                 Ok(())

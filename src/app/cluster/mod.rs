@@ -17,10 +17,12 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 
 use super::AppError;
+use super::component_settings;
 use super::component_status::{EventReporter, StatusSource};
 use super::readiness::StatusReadiness;
 use super::startup::{Core, Startup};
 use super::tasks::{ShutdownStage, Tasks};
+use crate::api::access::AccountSettings;
 use crate::api::tls::ServerTls;
 use crate::api::{Api, ApiState};
 use crate::config::ClusterSettings;
@@ -28,6 +30,7 @@ use crate::model::ports::{Authority, Leadership};
 use crate::operator::adopt::Adopter;
 use crate::operator::annotated::{AnnotatedSettings, AnnotatedTask, Kind, KindStates};
 use crate::operator::authority::KubernetesAuthority;
+use crate::operator::certificates::Certificates;
 use crate::operator::events::{EventSettings, EventWriter, Events};
 use crate::operator::ingest::mirror_age::MirrorAge;
 use crate::operator::ingest::{Ingest, IngestTask};
@@ -71,8 +74,8 @@ struct Operator {
     installs_task: InstallsTask,
     leader_line: LeaderLine,
     beat_delivery: BeatDelivery,
-    /// What the cluster says about callers, and the audiences of their tokens besides Portolan's own.
-    callers: (Arc<dyn Authority>, Vec<String>),
+    /// What the cluster says about callers, and which of their tokens are accepted.
+    callers: (Arc<dyn Authority>, AccountSettings),
 }
 
 /// Serves until shutdown. Until the cluster is known, it only answers that it is waiting.
@@ -92,7 +95,11 @@ pub(super) async fn run(
         return Ok(());
     };
     let elector = Elector::new(client.clone(), &identity.namespace, &identity.name, identity.address, &startup.metrics);
-    let core = startup.core(Some(known.epoch.clone()), identity.policy.clone(), Arc::new(elector.0.clone()))?;
+    let leadership: Arc<dyn Leadership> = Arc::new(elector.0.clone());
+    let (certificates, certificate_reader) =
+        Certificates::new(client.clone(), Arc::clone(&leadership), startup.metrics.clone());
+    let core =
+        startup.core(Some(known.epoch.clone()), identity.policy.clone(), leadership, Some(Arc::new(certificates)))?;
     let operator = operator(&startup, cluster, &identity, &core, client, api_health, elector)?;
     let age = mirror_age(&operator, known.file_age);
     let status: Arc<dyn StatusSource> = Arc::new(cluster_status(&startup, &core, &operator, age.clone()));
@@ -102,6 +109,7 @@ pub(super) async fn run(
     let mut tasks = Tasks::new();
     core.start(&mut tasks, &startup.probing, Arc::new(operator.registrar.clone()));
     operator.start(&mut tasks);
+    tasks.start(ShutdownStage::Reporting, "the reader of certificates", |stop| certificate_reader.run(stop));
     tasks.start(ShutdownStage::Serving, "the event reporter", |stop| reporter.run(stop));
     if let KnownEpoch { epoch, unconfirmed: true, .. } = known {
         tasks.start(ShutdownStage::Reporting, "the mirror", |stop| registry.confirm(epoch, stop));
@@ -120,7 +128,7 @@ fn operator(
 ) -> Result<Operator, AppError> {
     let (namespaces, metrics) = (&cluster.watch_namespaces, &startup.metrics);
     let authority = KubernetesAuthority::new(client.clone(), api_health.clone(), metrics.clone());
-    let callers = (Arc::new(authority) as _, cluster.token_audiences.clone());
+    let callers = (Arc::new(authority) as _, component_settings::accounts(&startup.settings, cluster));
     let leadership: Arc<dyn Leadership> = Arc::new(elector.clone());
     let addresses = Arc::new(identity.policy.clone());
     let (ingest, ingest_task) =

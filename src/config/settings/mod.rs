@@ -285,6 +285,9 @@ ClusterSettings {
     token_audiences "PORTOLAN_TOKEN_AUDIENCES" "NAMES" "none"
         "Cluster mode: audiences besides portolan for which tokens of ServiceAccounts are accepted, separated by commas"
         => Vec<String> = reader.text("token_audiences", parse::audiences).unwrap_or_default();
+    token_issuers "PORTOLAN_TOKEN_ISSUERS" "NAMES" "none"
+        "Cluster mode: issuers of ServiceAccounts' tokens besides the first --service-account-issuer of the API server, separated by commas"
+        => Vec<String> = reader.text("token_issuers", parse::issuers).unwrap_or_default();
     publish "PORTOLAN_PUBLISH" "BOOL" "false"
         "Cluster mode: publish instances as endpoints of the core Services that spec.publish names"
         => bool = reader.flag("publish", false);

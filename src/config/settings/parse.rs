@@ -13,7 +13,7 @@ use crate::model::name::Namespace;
 use crate::model::text::{is_hostile, is_joiner};
 
 /// Most audiences besides Portolan's own.
-const MAX_AUDIENCES: usize = 8;
+const MAX_NAMES: usize = 8;
 
 /// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -182,13 +182,21 @@ pub(super) fn namespaces(text: &str) -> Result<Vec<Namespace>, String> {
 
 /// Audiences of tokens, as the API server takes them.
 pub(super) fn audiences(text: &str) -> Result<Vec<String>, String> {
+    names(text, "audiences")
+}
+
+/// Issuers of tokens, as the API server takes them.
+pub(super) fn issuers(text: &str) -> Result<Vec<String>, String> {
+    names(text, "issuers")
+}
+
+fn names(text: &str, what: &str) -> Result<Vec<String>, String> {
     let usable =
         |name: &str| name.len() <= 256 && !name.chars().any(|c| is_hostile(c) || is_joiner(c) || c.is_whitespace());
     let names: Vec<String> = parts(text).map(str::to_owned).collect();
-    let fits = names.len() <= MAX_AUDIENCES && names.iter().all(|name| usable(name));
-    fits.then_some(names).ok_or_else(|| {
-        format!("at most {MAX_AUDIENCES} audiences of 1 to 256 characters without spaces, separated by commas")
-    })
+    let fits = names.len() <= MAX_NAMES && names.iter().all(|name| usable(name));
+    fits.then_some(names)
+        .ok_or_else(|| format!("at most {MAX_NAMES} {what} of 1 to 256 characters without spaces, separated by commas"))
 }
 
 /// The name of a Kubernetes object or context.

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 
-use super::kind::{CheckKind, GrpcCheck, HeartbeatCheck, HttpCheck, MAX_PATH, TlsCheck};
+use super::kind::{CheckKind, GrpcCheck, HeartbeatCheck, HttpCheck, MAX_PATH};
+use super::tls_json::{TlsJson, read_tls};
 use super::{Check, CheckTiming, Identity};
 use crate::model::request_options::{Method, RequestOptions};
 use crate::model::whole_number;
@@ -159,25 +160,6 @@ struct GrpcJson {
     tls: Option<TlsJson>,
 }
 
-/// How a server's certificate is judged.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = TlsCheck)]
-struct TlsJson {
-    /// Whether it is verified; true when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    verify: Option<bool>,
-    /// The name expected in it, instead of the URL's host.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    server_name: Option<String>,
-    /// A file name in the operator's `PORTOLAN_CA_DIR`, trusted instead of the system's roots.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    ca: Option<String>,
-    /// The name of a pair in the operator's `PORTOLAN_CA_DIR`, shown to a server that wants a client certificate.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    client_cert: Option<String>,
-}
-
 fn http_schema() -> Schema {
     let path = ObjectBuilder::new().schema_type(SchemaType::new(Type::String)).pattern(Some("^/"));
     let path = path.max_length(Some(MAX_PATH)).description(Some("Sent in a registration: its path alone."));
@@ -219,8 +201,8 @@ impl TryFrom<CheckJson> for Check {
     type Error = String;
 
     fn try_from(json: CheckJson) -> Result<Self, String> {
-        let http = json.http.map(|json| CheckKind::Http(json.into()));
-        let grpc = json.grpc.map(|json| CheckKind::Grpc(json.into()));
+        let http = json.http.map(|json| json.try_into().map(CheckKind::Http)).transpose()?;
+        let grpc = json.grpc.map(|json| json.try_into().map(CheckKind::Grpc)).transpose()?;
         let heartbeat =
             json.heartbeat.map(|HeartbeatJson { ttl_seconds }| CheckKind::Heartbeat(HeartbeatCheck { ttl_seconds }));
         let readiness = json.readiness.map(|_| CheckKind::Readiness);
@@ -246,46 +228,28 @@ impl TryFrom<CheckJson> for Check {
     }
 }
 
-impl From<HttpJson> for HttpCheck {
-    fn from(json: HttpJson) -> Self {
+impl TryFrom<HttpJson> for HttpCheck {
+    type Error = String;
+
+    fn try_from(json: HttpJson) -> Result<Self, String> {
         let request_options =
             RequestOptions { method: json.method.unwrap_or_default(), host: json.host, headers: json.headers };
-        Self {
+        Ok(Self {
             path: json.path,
             request_options,
             expected_statuses: json.expected_statuses,
-            tls: json.tls.into(),
+            tls: read_tls(json.tls)?,
             identity: json.identity.into(),
             version_from: json.version_from,
-        }
-    }
-}
-
-impl From<GrpcJson> for GrpcCheck {
-    fn from(json: GrpcJson) -> Self {
-        Self { service: json.service, tls: json.tls.into() }
-    }
-}
-
-impl From<Option<TlsJson>> for TlsCheck {
-    fn from(json: Option<TlsJson>) -> Self {
-        json.map_or_else(Self::default, |json| Self {
-            verify: json.verify.unwrap_or(true),
-            server_name: json.server_name,
-            ca: json.ca,
-            client_cert: json.client_cert,
         })
     }
 }
 
-impl From<TlsCheck> for Option<TlsJson> {
-    fn from(tls: TlsCheck) -> Self {
-        (tls != TlsCheck::default()).then(|| TlsJson {
-            verify: (!tls.verify).then_some(false),
-            server_name: tls.server_name,
-            ca: tls.ca,
-            client_cert: tls.client_cert,
-        })
+impl TryFrom<GrpcJson> for GrpcCheck {
+    type Error = String;
+
+    fn try_from(json: GrpcJson) -> Result<Self, String> {
+        Ok(Self { service: json.service, tls: read_tls(json.tls)? })
     }
 }
 
@@ -368,6 +332,8 @@ mod tests {
             r#"{"tcp":{}}"#,
             r#"{"grpc":{"service":"a.B","tls":{"verify":false,"ca":"corp.pem","client_cert":"probe"}},"unhealthy_threshold":2}"#,
             r#"{"http":{"identity":{"json":{"/name":"$service"},"header":{"x-service":"a"},"tls_san":"a"},"version_from":"/v"}}"#,
+            r#"{"http":{"tls":{"ca_from":{"config_map":"corp-ca","key":"all.pem"},"client_cert_from":{"secret":"probe"}}}}"#,
+            r#"{"grpc":{"tls":{"ca_from":{"secret":"db-tls"}}}}"#,
             r#"{"heartbeat":{"ttl_seconds":30},"unhealthy_threshold":2}"#,
             r#"{"none":{}}"#,
             "{}",
@@ -419,6 +385,12 @@ mod tests {
             (r#"{"http":"/\u00e4"}"#, "write it as %C3%A4"),
             (r#"{"http":{"tls":{"ca":"../secret"}}}"#, "tls.ca"),
             (r#"{"http":{"tls":{"client_cert":"../secret"}}}"#, "tls.client_cert"),
+            (r#"{"http":{"tls":{"ca_from":{"config_map":"../secret"}}}}"#, "tls.ca_from"),
+            (r#"{"http":{"tls":{"ca_from":{}}}}"#, "either a config_map or a secret"),
+            (r#"{"http":{"tls":{"ca_from":{"config_map":"a","secret":"a"}}}}"#, "either a config_map or a secret"),
+            (r#"{"http":{"tls":{"ca_from":{"config_map":"a","namespace":"b"}}}}"#, "namespace"),
+            (r#"{"http":{"tls":{"ca":"a","ca_from":{"config_map":"a"}}}}"#, "not both"),
+            (r#"{"grpc":{"tls":{"client_cert":"a","client_cert_from":{"secret":"a"}}}}"#, "not both"),
             (r#"{"http":{"headers":{"cookie":"a"}}}"#, "cookie"),
             (r#"{"http":{"method":"POST"}}"#, "POST"),
             (r#"{"htpp":{}}"#, "htpp"),

@@ -4,6 +4,7 @@ use super::super::request_options::{Method, RequestOptions};
 use super::super::text;
 use super::super::url::{EndpointUrl, Host, Scheme, Unescaped};
 use super::identity::{Demands, Identity, Words, accept_pointer};
+use super::tls::TlsCheck;
 
 /// Longest `http.path`, in bytes.
 pub(super) const MAX_PATH: usize = 512;
@@ -11,12 +12,6 @@ pub(super) const MAX_PATH: usize = 512;
 const MAX_STATUSES: usize = 16;
 /// Longest `grpc.service`, in characters.
 const MAX_GRPC_SERVICE: usize = 255;
-/// Longest `tls.server_name`, in bytes.
-const MAX_SERVER_NAME: usize = 253;
-/// Longest `tls.ca`, in bytes.
-const MAX_CA: usize = 255;
-/// Longest `tls.client_cert`, in bytes, which leaves room for the extension.
-const MAX_CLIENT_CERT: usize = 251;
 /// Bounds of `heartbeat.ttl_seconds`.
 pub const TTL: std::ops::RangeInclusive<u32> = 1..=86_400;
 
@@ -134,26 +129,6 @@ pub struct GrpcCheck {
     pub tls: TlsCheck,
 }
 
-/// How a server's certificate is judged.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct TlsCheck {
-    /// Whether it is verified at all; default true.
-    pub verify: bool,
-    /// The name expected in it, instead of the URL's host.
-    pub server_name: Option<String>,
-    /// A file name in the operator's `PORTOLAN_CA_DIR` to trust instead of the system's roots; never a path.
-    pub ca: Option<String>,
-    /// The client certificate shown to a server that requests one: a pair of `PORTOLAN_CA_DIR`, `NAME.crt` with `NAME.key`, or one PEM file
-    /// of that name with both; never a path.
-    pub client_cert: Option<String>,
-}
-
-impl Default for TlsCheck {
-    fn default() -> Self {
-        Self { verify: true, server_name: None, ca: None, client_cert: None }
-    }
-}
-
 /// What one probe does, fully resolved but for DNS.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Target {
@@ -220,11 +195,14 @@ impl Target {
         }
     }
 
-    /// The target with each word of its demands replaced by what it stands for.
+    /// The target of this service: each word of its demands replaced by what it stands for, and its certificates from the service's namespace.
     #[must_use]
     pub fn resolved(mut self, words: Words<'_>) -> Self {
         if let Self::Http { demands: Some(demands), .. } = &mut self {
             **demands = demands.resolved(words);
+        }
+        if let Self::Http { tls: Some(tls), .. } | Self::Grpc { tls: Some(tls), .. } = &mut self {
+            tls.bind(words.namespace);
         }
         self
     }
@@ -365,27 +343,6 @@ impl GrpcCheck {
             service: self.service.clone(),
             tls: secure.then(|| self.tls.clone()),
         })
-    }
-}
-
-impl TlsCheck {
-    fn accept(&self) -> Result<(), String> {
-        let name = |b: u8| b.is_ascii_alphanumeric() || b"-._:".contains(&b);
-        let fits = |n: &String| (1..=MAX_SERVER_NAME).contains(&n.len()) && n.bytes().all(name);
-        if !self.server_name.as_ref().is_none_or(fits) {
-            return Err("tls.server_name is a DNS name or an address".to_owned());
-        }
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
-        let fits = |name: &String, most: usize| {
-            (1..=most).contains(&name.len()) && name.bytes().all(plain) && !name.starts_with('.')
-        };
-        if !self.ca.as_ref().is_none_or(|ca| fits(ca, MAX_CA)) {
-            return Err("tls.ca is the name of a file in PORTOLAN_CA_DIR, never a path".to_owned());
-        }
-        if !self.client_cert.as_ref().is_none_or(|name| fits(name, MAX_CLIENT_CERT)) {
-            return Err("tls.client_cert is the name of a pair of files in PORTOLAN_CA_DIR, never a path".to_owned());
-        }
-        Ok(())
     }
 }
 

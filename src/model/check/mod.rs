@@ -15,7 +15,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Read the files in this order: `kind` (each kind's settings, bounds and target), `identity` (who must answer), `named` (further checks of an instance), `timing` (the numbers), `json` (the form in a registration, an answer and
+//! Read the files in this order: `kind` (each kind's settings, bounds and target), `identity` (who must answer), `named` (further checks of an instance), `tls` (which certificates count), `timing` (the numbers), `json` (the form in a registration, an answer and
 //! the store, with its schema).
 
 mod identity;
@@ -23,6 +23,8 @@ mod json;
 mod kind;
 mod named;
 mod timing;
+mod tls;
+mod tls_json;
 
 use std::time::Duration;
 
@@ -31,11 +33,10 @@ use serde::{Deserialize, Serialize};
 pub use self::identity::{Demands, Identity, MAX_DEMANDED_HEADER, MAX_DEMANDED_VALUE, MAX_DEMANDS, MAX_POINTER, Words};
 use self::json::CheckJson;
 pub use self::json::{CheckJson as CheckSchema, HttpJson as HttpSchema};
-pub use self::kind::{
-    CheckError, CheckKind, GrpcCheck, HeartbeatCheck, HttpCheck, TTL, Target, TlsCheck, wanted_statuses,
-};
+pub use self::kind::{CheckError, CheckKind, GrpcCheck, HeartbeatCheck, HttpCheck, TTL, Target, wanted_statuses};
 pub use self::named::{AnyCheck, MAX_NAMED_CHECKS, NamedCheck, NamedCheckJson as NamedCheckSchema};
 pub use self::timing::{CheckTiming, INTERVAL, RETRY_INTERVAL, THRESHOLD, TIMEOUT, Timing};
+pub use self::tls::{CaFrom, DEFAULT_CA_KEY, MAX_OBJECT_NAME, TlsCheck};
 use super::url::EndpointUrl;
 
 /// A check as a registration gives it.
@@ -50,6 +51,7 @@ pub struct Check {
 
 /// What an instance's URLs and check add up to.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "a plan is taken apart at once, and never kept")]
 pub enum Plan {
     /// Probed.
     Probe(Target, Timing),

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::identity::{IdentitySpec, identity_spec, read_identity};
 use super::rules;
+use super::tls::{TlsSpec, read_tls, tls_spec};
 use crate::model::check::{
     Check, CheckKind, CheckTiming, GrpcCheck, HeartbeatCheck, HttpCheck, INTERVAL, MAX_POINTER, RETRY_INTERVAL,
-    THRESHOLD, TIMEOUT, TTL, TlsCheck,
+    THRESHOLD, TIMEOUT, TTL,
 };
 use crate::model::request_options::{self, RequestOptions};
 
@@ -154,28 +155,6 @@ pub struct GrpcSpec {
     pub tls: Option<TlsSpec>,
 }
 
-/// How a server's certificate is judged.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
-#[serde(rename_all = "camelCase")]
-pub struct TlsSpec {
-    /// Whether the certificate is verified at all. Left out, true.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub verify: Option<bool>,
-    /// The name expected in the certificate, and sent in the handshake, instead of the URL's host.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = "^[A-Za-z0-9._:-]+$"))]
-    pub server_name: Option<String>,
-    /// The name of a file in Portolan's PORTOLAN_CA_DIR with the authority to trust instead of the system's; never a path.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 255), regex(pattern = "^[A-Za-z0-9_-][A-Za-z0-9._-]*$"))]
-    pub ca: Option<String>,
-    /// The name of a pair in PORTOLAN_CA_DIR to show to a server that asks for a client certificate: NAME.crt with NAME.key, or one
-    /// PEM file of that name with both; never a path.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 251), regex(pattern = "^[A-Za-z0-9_-][A-Za-z0-9._-]*$"))]
-    pub client_cert: Option<String>,
-}
-
 /// Reads a check.
 ///
 /// # Errors
@@ -183,7 +162,7 @@ pub struct TlsSpec {
 pub fn read_check(spec: &CheckSpec) -> Result<Check, String> {
     let http = spec.http.as_ref().map(|http| read_http(http).map(CheckKind::Http)).transpose()?;
     let tcp = spec.tcp.map(|_| CheckKind::Tcp);
-    let grpc = spec.grpc.as_ref().map(|grpc| CheckKind::Grpc(read_grpc(grpc)));
+    let grpc = spec.grpc.as_ref().map(|grpc| read_grpc(grpc).map(CheckKind::Grpc)).transpose()?;
     let heartbeat = spec.heartbeat.map(read_heartbeat).transpose()?.map(CheckKind::Heartbeat);
     let none = spec.none.map(|_| CheckKind::None);
     let mut kinds = [http, tcp, grpc, heartbeat, none].into_iter().flatten();
@@ -226,7 +205,7 @@ fn read_http(spec: &HttpSpec) -> Result<HttpCheck, String> {
         path: spec.path.clone(),
         request_options: RequestOptions { method, host: spec.host.clone(), headers },
         expected_statuses: statuses.filter_map(Result::transpose).collect::<Result<_, _>>()?,
-        tls: read_tls(spec.tls.as_ref()),
+        tls: read_tls(spec.tls.as_ref())?,
         identity: spec.identity.as_ref().map(read_identity).transpose()?.unwrap_or_default(),
         version_from: spec.version_from.clone(),
     })
@@ -237,17 +216,9 @@ fn read_heartbeat(spec: HeartbeatSpec) -> Result<HeartbeatCheck, String> {
     Ok(HeartbeatCheck { ttl_seconds })
 }
 
-fn read_grpc(spec: &GrpcSpec) -> GrpcCheck {
-    GrpcCheck { service: spec.service.clone().unwrap_or_default(), tls: read_tls(spec.tls.as_ref()) }
-}
-
-fn read_tls(spec: Option<&TlsSpec>) -> TlsCheck {
-    spec.map_or_else(TlsCheck::default, |tls| TlsCheck {
-        verify: tls.verify.unwrap_or(true),
-        server_name: tls.server_name.clone(),
-        ca: tls.ca.clone(),
-        client_cert: tls.client_cert.clone(),
-    })
+fn read_grpc(spec: &GrpcSpec) -> Result<GrpcCheck, String> {
+    let tls = read_tls(spec.tls.as_ref())?;
+    Ok(GrpcCheck { service: spec.service.clone().unwrap_or_default(), tls })
 }
 
 /// Writes a check; none for the default one. The inverse of [`read_check`].
@@ -299,15 +270,6 @@ fn http_spec(http: &HttpCheck) -> HttpSpec {
 
 fn grpc_spec(grpc: &GrpcCheck) -> GrpcSpec {
     GrpcSpec { service: (!grpc.service.is_empty()).then(|| grpc.service.clone()), tls: tls_spec(&grpc.tls) }
-}
-
-fn tls_spec(tls: &TlsCheck) -> Option<TlsSpec> {
-    (*tls != TlsCheck::default()).then(|| TlsSpec {
-        verify: (!tls.verify).then_some(false),
-        server_name: tls.server_name.clone(),
-        ca: tls.ca.clone(),
-        client_cert: tls.client_cert.clone(),
-    })
 }
 
 /// An http check's method.

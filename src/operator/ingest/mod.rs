@@ -33,6 +33,7 @@ use crate::model::name::{Namespace, ServiceKey};
 use crate::model::ports::{AddressGate, Leadership, WriteError};
 use crate::operator::crd::ServiceResource;
 use crate::operator::endpoints::EndpointNews;
+use crate::operator::read::ParsedService;
 use crate::operator::read::raw::RawObject;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
@@ -79,10 +80,17 @@ pub(super) enum Message {
 }
 
 /// The handle on the task; cloning shares it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Ingest {
     messages: mpsc::Sender<Message>,
     shared: Arc<Shared>,
+    addresses: Arc<dyn AddressGate>,
+}
+
+impl std::fmt::Debug for Ingest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ingest").field("shared", &self.shared).finish_non_exhaustive()
+    }
 }
 
 /// What others read of the task's state.
@@ -107,8 +115,9 @@ impl Ingest {
         let (messages, queue) = mpsc::channel(QUEUE);
         let shared = Arc::new(Shared::default());
         metrics.collect_with(Box::new(rejected::Rejected(Arc::clone(&shared))));
-        let task = IngestTask::new(queue, shared.clone(), scopes(namespaces), store, leadership, addresses, metrics);
-        (Self { messages, shared }, task)
+        let scopes = scopes(namespaces);
+        let task = IngestTask::new(queue, shared.clone(), scopes, store, leadership, Arc::clone(&addresses), metrics);
+        (Self { messages, shared, addresses }, task)
     }
 
     /// Ingests an object from the answer to a write or a read. Resolves when the next read here shows it, or something newer.
@@ -121,6 +130,11 @@ impl Ingest {
 
     pub(crate) async fn put_raw(&self, raw: RawObject) -> Result<(), IngestError> {
         self.ask(|reply| Message::Put(Box::new(raw), Some(reply))).await
+    }
+
+    /// The object in the model's terms, without ingesting it; none if it lacks something that every object has.
+    pub(crate) fn parse(&self, raw: RawObject) -> Option<ParsedService> {
+        ObservedObject::new(raw, &*self.addresses).ok().map(|observed| observed.parsed)
     }
 
     /// Ingests the removal of the object with that uid, at `revision` or soon after. Resolves when no read here shows it.

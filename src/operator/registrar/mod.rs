@@ -11,7 +11,7 @@
 //! 6. [`acknowledgements`]: what the leader writes into the status instead.
 //!
 //! The API server's answer goes through [`ingest`](super::ingest) before any caller is answered, so that the caller's next read here
-//! shows it. A call that repeats what the catalog shows is answered at once.
+//! shows it; [`written`] is for the case that another client has removed the object by then. A call that repeats what the catalog shows is answered at once.
 
 mod acknowledgements;
 mod current;
@@ -22,6 +22,7 @@ mod object_writer;
 mod pending_calls;
 mod requests;
 mod scheduler;
+mod written;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -43,6 +44,7 @@ use crate::model::service::{Service, Source};
 use crate::model::time::UnixMs;
 use crate::operator::ingest::Ingest;
 use crate::operator::kubernetes::health::ApiHealth;
+use crate::operator::read::raw::RawObject;
 use crate::telemetry::metrics::Metrics;
 
 pub use scheduler::RestRegistrarTask;
@@ -193,10 +195,14 @@ impl Shared {
         }
     }
 
-    /// The service as readers see it, just after it was written.
-    fn shown(&self, key: &ServiceKey) -> Result<Arc<Service>, WriteError> {
+    /// The service as readers see it, just after it was written; as it was `written` if another client has removed it since.
+    fn shown(&self, key: &ServiceKey, written: Option<&RawObject>) -> Result<Arc<Service>, WriteError> {
         if let Some(entry) = self.catalog.read().get(key.as_str()) {
             return Ok(Arc::clone(entry.service()));
+        }
+        if let Some(service) = written.and_then(|written| self.ingest.parse(written.clone())).and_then(written::service)
+        {
+            return Ok(Arc::new(service));
         }
         let observed = self.ingest.known(key);
         if observed.as_ref().is_none_or(|observed| observed.parsed.deleting) {

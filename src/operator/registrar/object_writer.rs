@@ -36,6 +36,8 @@ pub(super) struct ObjectWriter {
     backoff: Backoff,
     /// Whether the object was read from the API server itself.
     fresh: bool,
+    /// The object as it was written last.
+    written: Option<RawObject>,
     /// Most calls that are merged together: fewer after one of them spoilt a write.
     batch_size: usize,
 }
@@ -59,6 +61,7 @@ impl ObjectWriter {
             since: Instant::now(),
             backoff: CONFLICT_PAUSES,
             fresh: false,
+            written: None,
             batch_size: usize::MAX,
         }
     }
@@ -89,7 +92,7 @@ impl ObjectWriter {
     }
 
     fn start_over(&mut self) {
-        (self.since, self.fresh) = (Instant::now(), false);
+        (self.since, self.fresh, self.written) = (Instant::now(), false, None);
         self.backoff.reset();
     }
 
@@ -123,7 +126,10 @@ impl ObjectWriter {
             (ObjectChange::Delete, None) => return Ok(()),
         };
         match written {
-            Ok(raw) => self.ingest(observed, raw).await,
+            Ok(raw) => {
+                self.written.clone_from(&raw);
+                self.ingest(observed, raw).await
+            }
             Err(error) => self.recover(error, calls).await,
         }
     }
@@ -195,9 +201,9 @@ impl ObjectWriter {
         let Some(PendingCall { reply, ticket, .. }) = self.calls.pop_front() else { return };
         let answer = answer.and_then(|done| match done {
             Done::Removed => Ok(Answered::Removed),
-            Done::Drained => self.shared.shown(&self.key).map(Answered::Drained),
+            Done::Drained => self.shared.shown(&self.key, self.written.as_ref()).map(Answered::Drained),
             Done::Registered { instance, generation, renewed, replaced } => {
-                let service = self.shared.shown(&self.key)?;
+                let service = self.shared.shown(&self.key, self.written.as_ref())?;
                 Ok(Answered::Registered(Registered { service, instance, generation, renewed, replaced }))
             }
         });

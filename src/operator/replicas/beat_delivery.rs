@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream;
+use http::StatusCode;
 use tokio_util::sync::CancellationToken;
 
 use super::kept_beats::KeptBeat;
@@ -89,6 +90,7 @@ impl BeatDelivery {
     /// Those that the leader did not take.
     async fn deliver_there(&self) -> Vec<KeptBeat> {
         let send = async |kept: KeptBeat| match self.line.send_beat(kept.beat.request.clone()).await {
+            Ok(answer) if answer.status() == StatusCode::SERVICE_UNAVAILABLE => Some(kept),
             // A refusal is an answer, too: the instance is gone, or the token is no longer valid.
             Ok(_) => None,
             Err(PassOnError::NoLeader | PassOnError::Busy | PassOnError::SecondHop) => Some(kept),

@@ -10,13 +10,13 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use rustls::ClientConfig;
 use tokio::sync::Semaphore;
 
 use super::kept_beats::KeptBeats;
 use super::passed_headers::{ANSWER_HEADERS, REQUEST_HEADERS, picked};
-use crate::model::ports::{BeatPassed, PASSED_ON, PassOn, PassOnError, PassedBeat};
+use crate::model::ports::{BeatPassed, NOT_LEADING, PASSED_ON, PassOn, PassOnError, PassedBeat};
 use crate::telemetry::metrics::Metrics;
 
 /// Most requests in progress to the leader; as many heartbeats may be besides, which on-demand checks must not hold up.
@@ -102,11 +102,10 @@ impl LeaderLine {
         self.ask(request, ANSWER_TIMEOUT).await
     }
 
-    /// Forwards a heartbeat. [`PassOnError::NoLeader`] also if the replica that was thought to lead cannot take it now.
+    /// Forwards a heartbeat. A refusal by the leader itself, such as 503 because too many wait, is its answer.
     pub(super) async fn send_beat(&self, request: Request<Bytes>) -> Result<Response<Bytes>, PassOnError> {
         let Ok(_place) = self.beat_places.try_acquire() else { return Err(PassOnError::Busy) };
-        let answer = self.ask(request, BEAT_TIMEOUT).await?;
-        if answer.status() == StatusCode::SERVICE_UNAVAILABLE { Err(PassOnError::NoLeader) } else { Ok(answer) }
+        self.ask(request, BEAT_TIMEOUT).await
     }
 
     async fn beat(self, beat: PassedBeat) -> Result<BeatPassed, PassOnError> {
@@ -148,6 +147,9 @@ async fn read(
     mut answer: reqwest::Response,
     memory: &Semaphore,
 ) -> Result<Result<Response<Bytes>, PassOnError>, reqwest::Error> {
+    if answer.headers().contains_key(&NOT_LEADING) {
+        return Ok(Err(PassOnError::NoLeader));
+    }
     let (mut body, mut held) = (BytesMut::new(), Vec::new());
     while let Some(chunk) = answer.chunk().await? {
         if body.len() + chunk.len() > MAX_ANSWER {

@@ -55,7 +55,7 @@ pub const fn sentence(reason: Reason) -> &'static str {
         Reason::ResolverDown => "Portolan's DNS resolver does not answer; check the cluster's DNS",
         Reason::NoRoute => "Portolan's machine has no network route; check its node",
         Reason::CaUnavailable => {
-            "Portolan cannot read a file that the check's tls.ca or tls.clientCert names; put it into PORTOLAN_CA_DIR, or correct the name"
+            "Portolan cannot read a certificate that the check's tls names: a file of PORTOLAN_CA_DIR, or an object of this namespace; provide it, or correct the name"
         }
         Reason::Cancelled => "the probe was cut short; the next one decides",
     }

@@ -21,7 +21,7 @@ pub use self::network::Network;
 pub use self::pinned::Pinned;
 use crate::model::check::Target;
 use crate::model::outcome::{Outcome, Reason, Stage};
-use crate::model::ports::{LookupError, NameLookup};
+use crate::model::ports::{CertificateObjects, LookupError, NameLookup};
 use crate::model::url::Host;
 use crate::prober::addresses::{AddressPolicy, Denied, Rule, budget_key};
 use crate::prober::names::{MAX_LOOKUPS, Names, ResolverSettings, Unresolved, is_localhost};
@@ -35,6 +35,8 @@ pub struct DialSettings {
     pub policy: AddressPolicy,
     /// `PORTOLAN_CA_DIR`: where the files named by `tls.ca` are.
     pub ca_dir: Option<PathBuf>,
+    /// Reads the ConfigMaps and Secrets named by `tls.ca_from` and `tls.client_cert_from`; none outside of a cluster.
+    pub objects: Option<Arc<dyn CertificateObjects>>,
     /// Which name servers to ask.
     pub resolver: ResolverSettings,
     /// Most lookups at once, at most 160 of which are useful; each may take four sockets.
@@ -51,6 +53,7 @@ impl Default for DialSettings {
         Self {
             policy: AddressPolicy::default(),
             ca_dir: None,
+            objects: None,
             resolver: ResolverSettings::default(),
             lookups: MAX_LOOKUPS,
             time_wait: 4096,
@@ -85,9 +88,9 @@ impl Dialer {
     }
 
     fn over(settings: DialSettings, network: Option<Arc<dyn Network>>) -> Self {
-        let DialSettings { policy, ca_dir, resolver, lookups, time_wait, metrics } = settings;
+        let DialSettings { policy, ca_dir, objects, resolver, lookups, time_wait, metrics } = settings;
         let names = Names::new(resolver, lookups, metrics.clone());
-        let protocols = Protocols::new(ca_dir, time_wait, metrics);
+        let protocols = Protocols::new(ca_dir, objects, time_wait, metrics);
         Self(Arc::new(Shared { policy, names, protocols, network }))
     }
 

@@ -21,7 +21,7 @@ mod trace;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 use tokio_rustls::client::TlsStream;
 
 pub(crate) use self::connect::Route;
@@ -31,6 +31,7 @@ use self::tls::{Alpn, ClientAuth, Tls};
 pub(crate) use self::trace::{Ending, Trace};
 use crate::model::check::{Demands, Target, TlsCheck};
 use crate::model::outcome::{Outcome, Reason, Stage};
+use crate::model::ports::CertificateObjects;
 use crate::model::url::Host;
 use crate::telemetry::metrics::Metrics;
 
@@ -42,9 +43,15 @@ pub(crate) struct Protocols {
 }
 
 impl Protocols {
-    /// `ca_dir` has the files that TLS checks name; at most `time_wait` sockets of this machine may be in TIME_WAIT.
-    pub(crate) fn new(ca_dir: Option<PathBuf>, time_wait: u32, metrics: Metrics) -> Self {
-        Self { tls: Tls::new(ca_dir, metrics), time_wait: Arc::new(TimeWait::new(time_wait)) }
+    /// `ca_dir` has the files that TLS checks name, and `objects` reads the ConfigMaps and Secrets; at most `time_wait` sockets of this machine
+    /// may be in TIME_WAIT.
+    pub(crate) fn new(
+        ca_dir: Option<PathBuf>,
+        objects: Option<Arc<dyn CertificateObjects>>,
+        time_wait: u32,
+        metrics: Metrics,
+    ) -> Self {
+        Self { tls: Tls::new(ca_dir, objects, metrics), time_wait: Arc::new(TimeWait::new(time_wait)) }
     }
 
     /// Probes a target. Ends by the deadline. Returns the version that the answer reports, too, where the check reads it.
@@ -85,18 +92,26 @@ impl Protocols {
                         http::probe(&mut stream, &check, trace).await;
                         close(stream).await;
                     }
-                    Some(tls) => Box::pin(self.https(stream, tls, &check, trace)).await,
+                    Some(tls) => Box::pin(self.https(stream, tls, &check, route.deadline, trace)).await,
                 }
             }
             Target::Grpc { host, port, service, tls } => {
                 let check = grpc::Check { host, port: *port, service, secure: tls.is_some() };
-                Box::pin(self.grpc(stream, tls.as_ref(), &check, trace)).await;
+                Box::pin(self.grpc(stream, tls.as_ref(), &check, route.deadline, trace)).await;
             }
         }
     }
 
-    async fn https(&self, stream: Stream, tls: &TlsCheck, check: &http::Check<'_>, trace: &mut Trace) {
-        let Some((mut stream, client)) = self.secure(stream, tls, check.host, Alpn::Http1, trace).await else {
+    async fn https(
+        &self,
+        stream: Stream,
+        tls: &TlsCheck,
+        check: &http::Check<'_>,
+        deadline: Instant,
+        trace: &mut Trace,
+    ) {
+        let Some((mut stream, client)) = self.secure(stream, tls, (check.host, Alpn::Http1), deadline, trace).await
+        else {
             return;
         };
         if let Some(ending) = check.demands.and_then(|demands| wrong_certificate(demands, &stream)) {
@@ -108,9 +123,16 @@ impl Protocols {
         close(stream).await;
     }
 
-    async fn grpc(&self, stream: Stream, tls: Option<&TlsCheck>, check: &grpc::Check<'_>, trace: &mut Trace) {
+    async fn grpc(
+        &self,
+        stream: Stream,
+        tls: Option<&TlsCheck>,
+        check: &grpc::Check<'_>,
+        deadline: Instant,
+        trace: &mut Trace,
+    ) {
         let Some(tls) = tls else { return grpc::probe(stream.unbuffered(), check, trace).await };
-        let secure = self.secure(stream, tls, check.host, Alpn::Http2, trace).await;
+        let secure = self.secure(stream, tls, (check.host, Alpn::Http2), deadline, trace).await;
         let Some((stream, client)) = secure else { return };
         grpc::probe(stream, check, trace).await;
         trace.amend(|ending| client.explain(ending));
@@ -121,12 +143,12 @@ impl Protocols {
         &self,
         stream: Stream,
         tls: &TlsCheck,
-        host: &Host,
-        alpn: Alpn,
+        (host, alpn): (&Host, Alpn),
+        deadline: Instant,
         trace: &mut Trace,
     ) -> Option<(TlsStream<Stream>, Arc<ClientAuth>)> {
         trace.enter(Stage::Tls);
-        match self.tls.handshake(stream.unbuffered(), tls, host, alpn, trace).await {
+        match self.tls.handshake(stream.unbuffered(), tls, (host, alpn), deadline, trace).await {
             Ok(opened) => Some(opened),
             Err((ending, stream)) => {
                 trace.judge(ending);

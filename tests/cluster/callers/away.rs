@@ -74,3 +74,24 @@ async fn a_follower_passes_a_heartbeat_on_with_the_callers_token() {
     let forged = format!("{}{}", &token[..token.len() - 6], "AAAAAA");
     assert_eq!(heartbeat(&follower, &forged, &id).await.status, 401);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_starts_again_while_the_api_server_is_away_knows_the_clusters_keys() {
+    let stage = Stage::new().await;
+    let proxy = stage.plane.proxy().await.expect("a proxy");
+    let account = stage.account.through(proxy.address()).expect("a kubeconfig");
+    let closed = [("PORTOLAN_READ_AUTH", "true")];
+    let pod = stage.pod_as(&account, "portolan-0", &closed).await;
+    let token = stage.projected().await;
+    until("it leads", async || pod.leads().await).await;
+    let id = id(&register(&pod, &token, &registration(&stage.shop, "users")).await);
+    drop(pod);
+    proxy.freeze();
+    let pod = stage.pod_as(&account, "portolan-0", &closed).await;
+    let discover = format!("/api/v1/services/discover?name=users&namespace={}", stage.shop);
+    assert_eq!(pod.send_as(&token, Method::GET, &discover, &Value::Null).await.status, 200);
+    assert_eq!(heartbeat(&pod, &token, &id).await.status, 200, "kept for the next leader, or heard");
+    let forged = format!("{}{}", &token[..token.len() - 6], "AAAAAA");
+    assert_eq!(pod.send_as(&forged, Method::GET, &discover, &Value::Null).await.status, 401);
+    proxy.pass();
+}

@@ -16,6 +16,9 @@ use super::{Stage, outcome, reason, register, registration};
 use crate::common::repository;
 use crate::sync::replica::until;
 
+/// An issuer that the API server accepts and no longer publishes.
+const FORMER: &str = "https://former.example";
+
 /// The API server's own key, with which this test signs what the API server would not.
 struct Signer {
     pair: EcdsaKeyPair,
@@ -156,21 +159,37 @@ async fn the_token_of_a_deleted_pod_writes_no_more() {
     .await;
 }
 
-/// What most clusters sign with; the other tests use ES256.
+/// RSA is what most clusters sign with; the other tests use ES256. This cluster has had another key and another issuer, and still accepts both.
 #[tokio::test(flavor = "multi_thread")]
-async fn tokens_that_are_signed_with_rsa_are_taken() {
+async fn tokens_that_are_signed_with_rsa_are_taken_and_those_from_before_a_rotation() {
     let key = repository().join("src/crypto/testdata/rsa-pkcs8.pem");
     let options = ["service-account-key-file", "service-account-signing-key-file"];
     let options = options
         .iter()
         .fold(Options::default().without_audit(), |options, name| options.flag(&format!("--{name}={}", key.display())));
+    let options = options.flag(&format!("--service-account-issuer={FORMER}"));
     let plane = ControlPlane::start_with(options).await.expect("a control plane");
     let stage = Stage::at(&plane).await;
-    let (pod, token) = (stage.pod("portolan-0", &[]).await, stage.projected().await);
+    let (pod, token) = (stage.pod("portolan-0", &[("PORTOLAN_TOKEN_ISSUERS", FORMER)]).await, stage.projected().await);
     assert_eq!(part(token.split('.').next().expect("a header"))["alg"], "RS256");
     let registered = register(&pod, &token, &registration(&stage.shop, "users")).await;
     assert_eq!(registered.status, 200, "{}", registered.text);
     let (rest, _) = token.rsplit_once('.').expect("three parts");
     let refused = register(&pod, &format!("{rest}.{}", "A".repeat(342)), &registration(&stage.shop, "users")).await;
     assert!(reason(&refused).contains("signature is not that of the key"), "{}", refused.text);
+
+    let keys: Value =
+        serde_json::from_str(&plane.kubectl().run(&["get", "--raw", "/openid/v1/jwks"]).await.expect("keys"))
+            .expect("JSON");
+    let keys = keys["keys"].as_array().expect("a list");
+    let before = keys.iter().find(|key| key["kty"] == "EC").expect("the key from before");
+    let header = json!({"alg": "ES256", "kid": before["kid"]});
+    let signer = Signer::like(&plane, &token);
+    let body = registration(&stage.shop, "former");
+    for claims in [json!({}), json!({"iss": FORMER})] {
+        let registered = register(&pod, &signer.token(&header, &claims), &body).await;
+        assert_eq!(registered.status, 200, "{claims}: {}", registered.text);
+    }
+    let refused = register(&pod, &signer.token(&header, &json!({"iss": "https://other"})), &body).await;
+    assert!(reason(&refused).contains("not issued by"), "{}", refused.text);
 }

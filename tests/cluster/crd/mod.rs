@@ -117,6 +117,9 @@ async fn what_is_right_is_accepted() {
         instance(
             &json!({"baseUrl": "grpcs://h:443", "check": {"grpc": {"service": "a.B", "tls": {"verify": true, "ca": "corp.pem"}}}}),
         ),
+        instance(
+            &json!({"baseUrl": "https://h", "check": {"http": {"tls": {"caFrom": {"configMap": "corp.ca-1", "key": "ca-bundle.crt"}, "clientCertFrom": {"secret": "a"}}}}}),
+        ),
         instance(&json!({"check": {"none": {}}, "weight": 0, "zone": "eu-1a", "metadata": {"équipe": "identité"}})),
         // What the REST API takes is never refused here.
         with(

@@ -169,6 +169,22 @@ fn checks() -> Vec<Refusal> {
         http(&json!({"expectedStatuses": vec![200; 17]}), "expectedStatuses", "must have at most 16 items"),
         http(&json!({"tls": {"ca": "../ca.pem"}}), "tls.ca", "ca in body should match"),
         http(&json!({"tls": {"clientCert": ".hidden"}}), "tls.clientCert", "clientCert in body should match"),
+        http(
+            &json!({"tls": {"caFrom": {"configMap": "../a"}}}),
+            "tls.caFrom.configMap",
+            "configMap in body should match",
+        ),
+        http(&json!({"tls": {"caFrom": {"secret": "A"}}}), "tls.caFrom.secret", "secret in body should match"),
+        http(&json!({"tls": {"caFrom": {"secret": "a", "key": "a/b"}}}), "tls.caFrom.key", "key in body should match"),
+        http(&json!({"tls": {"caFrom": {}}}), "tls.caFrom", "name either a configMap or a secret"),
+        http(
+            &json!({"tls": {"caFrom": {"configMap": "a", "secret": "a"}}}),
+            "tls.caFrom",
+            "name either a configMap or a secret",
+        ),
+        http(&json!({"tls": {"ca": "a", "caFrom": {"secret": "a"}}}), "tls.caFrom", "not both"),
+        http(&json!({"tls": {"clientCert": "a", "clientCertFrom": {"secret": "a"}}}), "tls.clientCertFrom", "not both"),
+        http(&json!({"tls": {"clientCertFrom": {}}}), "tls.clientCertFrom.secret", "Required value"),
         http(&json!({"tls": {"serverName": "a b"}}), "tls.serverName", "serverName in body should match"),
         one(&json!({"check": {"grpc": {"service": "a\nb"}}}), "grpc.service", "service in body should match"),
         http(

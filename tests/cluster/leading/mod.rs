@@ -1,7 +1,7 @@
 //! Which replica leads, and what happens when one freezes, dies, or starts without an answer.
 
 #[path = "../../api/authority.rs"]
-mod authority;
+pub(crate) mod authority;
 mod electors;
 mod installs;
 mod peers;

@@ -20,7 +20,15 @@ release's namespace, its labels and the values are put in. Every function takes 
 {{- include "portolan.place" (dict "root" $root "object" $object "namespace" $root.Release.Namespace) -}}
 {{- if eq $object.kind "Deployment" -}}{{- include "portolan.deployment" (dict "root" $root "object" $object) -}}{{- end -}}
 {{- if eq $object.kind "ServiceAccount" -}}{{- include "portolan.annotate" (dict "object" $object "annotations" $root.Values.serviceAccount.annotations) -}}{{- end -}}
-{{- if eq $object.kind "Service" -}}{{- include "portolan.annotate" (dict "object" $object "annotations" $root.Values.service.annotations) -}}{{- end }}
+{{- if eq $object.kind "Service" -}}
+{{- include "portolan.annotate" (dict "object" $object "annotations" $root.Values.service.annotations) -}}
+{{- include "portolan.ports" (dict "root" $root "object" $object) -}}
+{{- end -}}
+{{- if and (eq $object.kind "NetworkPolicy") $root.Values.metricsPort.enabled -}}
+{{- $from := list (dict "namespaceSelector" (dict "matchLabels" (dict "portolan.dev/scrapes" "allowed"))) -}}
+{{- $rule := dict "from" $from "ports" (list (dict "port" "metrics" "protocol" "TCP")) -}}
+{{- $_ := set $object.spec "ingress" (append $object.spec.ingress $rule) -}}
+{{- end }}
 ---
 {{ toYaml $object }}
 {{- end -}}
@@ -59,6 +67,17 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if .annotations -}}{{- $_ := set .object.metadata "annotations" (merge (deepCopy .annotations) (default dict .object.metadata.annotations)) -}}{{- end -}}
 {{- end -}}
 
+{{/* The Service's ports, as the components tls and metrics-port have them. */}}
+{{- define "portolan.ports" -}}
+{{- $spec := .object.spec -}}
+{{- if .root.Values.tls.enabled -}}
+{{- $_ := set $spec "ports" (prepend (rest $spec.ports) (dict "name" "https" "port" 443 "targetPort" "http" "protocol" "TCP")) -}}
+{{- end -}}
+{{- if .root.Values.metricsPort.enabled -}}
+{{- $_ := set $spec "ports" (append $spec.ports (dict "name" "metrics" "port" 9464 "targetPort" "metrics" "protocol" "TCP")) -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "portolan.image" -}}
 {{- $image := .Values.image -}}
 {{- if $image.digest -}}{{ $image.repository }}@{{ $image.digest }}{{- else -}}{{ $image.repository }}:{{ $image.tag | default .Chart.AppVersion }}{{- end -}}
@@ -74,6 +93,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- fail "adopt.enabled: with scope=namespaced Portolan has no rights to read core Services" -}}
 {{- end -}}
 {{- if .Values.adopt.enabled -}}{{- $_ := set $settings "PORTOLAN_ADOPT" "true" -}}{{- end -}}
+{{- if .Values.tls.enabled -}}
+{{- $_ := set $settings "PORTOLAN_TLS_CERT" "/etc/portolan/tls/tls.crt" -}}
+{{- $_ := set $settings "PORTOLAN_TLS_KEY" "/etc/portolan/tls/tls.key" -}}
+{{- if .Values.tls.ca -}}{{- $_ := set $settings "PORTOLAN_TLS_PEER_CA" "/etc/portolan/tls/ca.crt" -}}{{- end -}}
+{{- end -}}
+{{- if .Values.metricsPort.enabled -}}{{- $_ := set $settings "PORTOLAN_METRICS_ADDRESS" "0.0.0.0:9464" -}}{{- end -}}
 {{- range $value, $kind := fromYaml (include "portolan.annotated" .) -}}
 {{- if (index $.Values $value).enabled -}}
 {{- if eq $.Values.scope "namespaced" -}}{{- fail (printf "%s.enabled: with scope=namespaced Portolan has no rights to read these objects" $value) -}}{{- end -}}
@@ -113,6 +138,17 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 {{- $_ := set $container "resources" (merge (deepCopy $values.resources) $container.resources) -}}
 {{- range $pod.volumes -}}{{- if eq .name "jwt" -}}{{- $_ := set .secret "secretName" $values.jwtSecret -}}{{- end -}}{{- end -}}
+{{- if $values.tls.enabled -}}
+{{- /* The kubelet verifies no certificate and shows none; these paths need none. */ -}}
+{{- range list "startupProbe" "livenessProbe" "readinessProbe" -}}{{- $_ := set (index $container .).httpGet "scheme" "HTTPS" -}}{{- end -}}
+{{- $mount := dict "name" "tls" "mountPath" "/etc/portolan/tls" "readOnly" true -}}
+{{- $_ := set $container "volumeMounts" (append $container.volumeMounts $mount) -}}
+{{- $volume := dict "name" "tls" "secret" (dict "secretName" $values.tls.secret "defaultMode" 288) -}}
+{{- $_ := set $pod "volumes" (append $pod.volumes $volume) -}}
+{{- end -}}
+{{- if $values.metricsPort.enabled -}}
+{{- $_ := set $container "ports" (append $container.ports (dict "name" "metrics" "containerPort" 9464 "protocol" "TCP")) -}}
+{{- end -}}
 {{- $env := $container.env -}}
 {{- range $name, $value := fromYaml (include "portolan.settings" $root) -}}
 {{- $found := false -}}

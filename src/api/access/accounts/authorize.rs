@@ -48,6 +48,7 @@ impl Access {
     ) -> Result<(), ApiError> {
         let Some((accounts, account)) = self.account(principal) else { return Ok(()) };
         match class {
+            // Whether a registration only renews is known from its body.
             RouteClass::Heartbeat | RouteClass::Register => {
                 accounts.confirm(head, &account, Need::Renewal, class).await?;
             }
@@ -55,18 +56,22 @@ impl Access {
             RouteClass::OpenRead | RouteClass::Watch if principal.open_reads => return Ok(()),
             _ => {}
         }
-        let can_wait = verb == AccessVerb::List || class == RouteClass::Heartbeat;
-        match &place {
-            Place::One(one)
-                if !principal.namespaces.contains(one.as_str())
-                    && accounts.allows(&account, (verb, Some(one)), can_wait).await? =>
-            {
-                principal.namespaces.add(one);
+        let need = match class {
+            RouteClass::Heartbeat => Need::Renewal,
+            _ if verb == AccessVerb::List => Need::Read,
+            _ => Need::Write,
+        };
+        let namespace = match place {
+            Place::One(one) if !principal.namespaces.contains(one.as_str()) => Some(one),
+            Place::All => None,
+            Place::One(_) | Place::Unknown => return Ok(()),
+        };
+        if accounts.allows(&account, (verb, namespace.as_ref()), need).await? {
+            match &namespace {
+                Some(one) => principal.namespaces.add(one),
+                None => principal.namespaces = Namespaces::All,
             }
-            Place::All if accounts.allows(&account, (verb, None), can_wait).await? => {
-                principal.namespaces = Namespaces::All;
-            }
-            _ => {}
+            principal.granted = Some((verb, namespace));
         }
         Ok(())
     }
@@ -88,11 +93,11 @@ impl Access {
         if !renews {
             accounts.confirm(head, &account, Need::Write, RouteClass::Register).await?;
         }
-        if principal.may_write(namespace.as_str()) || accounts.allows(&account, (verb, Some(namespace)), renews).await?
-        {
+        let need = if renews { Need::Renewal } else { Need::Write };
+        if principal.may_write(namespace.as_str()) || accounts.allows(&account, (verb, Some(namespace)), need).await? {
             return Ok(());
         }
-        Err(principal.outside(namespace.as_str()))
+        Err(principal.outside(namespace.as_str(), verb))
     }
 
     fn account(&self, principal: &Principal) -> Option<(&Accounts, Arc<ServiceAccount>)> {
@@ -118,9 +123,9 @@ impl Accounts {
         &self,
         account: &Arc<ServiceAccount>,
         what: (AccessVerb, Option<&Namespace>),
-        can_wait: bool,
+        need: Need,
     ) -> Result<bool, ApiError> {
-        let allows = self.reviews.allows(account, what, can_wait).await;
+        let allows = self.reviews.allows(account, what, need).await;
         allows.map_err(|error| refused(&error, RouteClass::TokenRead))
     }
 }

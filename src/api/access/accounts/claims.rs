@@ -23,6 +23,8 @@ const SCOPES: Scopes = Scopes { read: true, register: true, admin: false };
 pub(super) struct AccountRules {
     /// At least one of them must be in `aud`.
     pub(super) audiences: Arc<[String]>,
+    /// The values of `iss` that are accepted besides the one that the API server publishes.
+    pub(super) issuers: Arc<[String]>,
     /// Furthest `exp`, counted from now.
     pub(super) longest: Duration,
 }
@@ -87,7 +89,7 @@ impl AccountRules {
     }
 
     fn judge(&self, claims: &Claims, issuer: &Issuer) -> Result<ServiceAccount, TokenError> {
-        if claims.iss != issuer.name {
+        if claims.iss != issuer.name && !self.issuers.contains(&claims.iss) {
             return Err(TokenError::Issuer);
         }
         if !claims.aud.is_one_of(&self.audiences) {

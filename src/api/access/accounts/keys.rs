@@ -1,7 +1,9 @@
-//! The public keys of the cluster's tokens: kept while the Kubernetes API is away, and read again at a bounded rate.
+//! The public keys of the cluster's tokens: kept while the Kubernetes API is away, and read again at a bounded rate. The API server publishes
+//! the keys of all its `--service-account-key-file`s, so during a rotation one reading has the old and the new ones.
 
 use std::convert::Infallible;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +13,11 @@ use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::kept_keys::KeptKeys;
 use crate::api::access::secrets::KeyId;
 use crate::api::access::token_validity::Keyring;
 use crate::model::ports::{Authority, AuthorityError, IssuerKey, KeyForm, TokenIssuer};
+use crate::model::time::Clock;
 
 /// Time between two readings.
 const READ_EVERY: Duration = Duration::from_mins(5);
@@ -61,6 +65,8 @@ pub(in crate::api::access) struct AccountKeys {
     /// The generation of `issuer`, for those that wait for the next one.
     changes: watch::Sender<u64>,
     unknown_key: Notify,
+    kept: Option<KeptKeys>,
+    clock: Clock,
 }
 
 impl fmt::Debug for AccountKeys {
@@ -80,9 +86,11 @@ impl Keyring for AccountKeys {
 }
 
 impl AccountKeys {
-    pub(super) fn new(authority: Arc<dyn Authority>) -> Self {
+    /// With `file`, keys outlast a restart.
+    pub(super) fn new(authority: Arc<dyn Authority>, file: Option<PathBuf>, clock: Clock) -> Self {
         let (issuer, changes) = (ArcSwap::default(), watch::Sender::new(0));
-        Self { authority, issuer, changes, unknown_key: Notify::new() }
+        let kept = file.map(KeptKeys::new);
+        Self { authority, issuer, changes, unknown_key: Notify::new(), kept, clock }
     }
 
     pub(super) fn current(&self) -> arc_swap::Guard<Arc<Issuer>> {
@@ -96,21 +104,43 @@ impl AccountKeys {
 
     /// Reads the keys. Those that were read before stay in force if that fails.
     async fn read(&self) -> Result<(), AuthorityError> {
-        let TokenIssuer { name, keys } = self.authority.issuer().await?;
-        let keys: Vec<_> = keys.iter().filter_map(AccountKey::of).collect();
-        if keys.is_empty() {
+        let issuer = self.authority.issuer().await?;
+        if !self.put(&issuer) {
             let why = "it publishes no key for RS256 or ES256".to_owned();
             return Err(AuthorityError::Refused(why));
         }
-        let before = self.current();
-        if before.name == name && before.keys.iter().map(|key| key.id).eq(keys.iter().map(|key| key.id)) {
-            return Ok(());
+        if let Some(kept) = &self.kept {
+            kept.keep(&issuer, self.clock.now().wall);
         }
-        let generation = before.generation + 1;
-        tracing::info!(issuer = name, keys = keys.len(), "read the keys of the cluster's tokens");
-        self.issuer.store(Arc::new(Issuer { generation, name, keys }));
-        self.changes.send_replace(generation);
         Ok(())
+    }
+
+    /// Puts the keys that an earlier run read into force, unless this one has read some.
+    fn recall(&self) {
+        let Some(kept) = self.kept.as_ref().filter(|_| self.current().generation == 0) else { return };
+        if let Some((issuer, age)) = kept.read(self.clock.now().wall)
+            && self.put(&issuer)
+        {
+            let minutes = age.as_secs() / 60;
+            tracing::warn!("the Kubernetes API does not answer: using the keys that it gave {minutes} minutes ago");
+        }
+    }
+
+    /// Puts keys into force; false if none of them can be used.
+    fn put(&self, issuer: &TokenIssuer) -> bool {
+        let TokenIssuer { name, keys } = issuer;
+        let keys: Vec<_> = keys.iter().filter_map(AccountKey::of).collect();
+        if keys.is_empty() {
+            return false;
+        }
+        let before = self.current();
+        if before.name != *name || !before.keys.iter().map(|key| key.id).eq(keys.iter().map(|key| key.id)) {
+            let generation = before.generation + 1;
+            tracing::info!(issuer = name, keys = keys.len(), "read the keys of the cluster's tokens");
+            self.issuer.store(Arc::new(Issuer { generation, name: name.clone(), keys }));
+            self.changes.send_replace(generation);
+        }
+        true
     }
 }
 
@@ -131,6 +161,9 @@ impl KeysRefresher {
                 () = shutdown.cancelled() => return Ok(()),
                 read = keys.read() => read,
             };
+            if read.is_err() {
+                keys.recall();
+            }
             if let Err(error) = &read
                 && !failing
             {

@@ -3,39 +3,57 @@
 //! In: a token, and the [`Authority`] of the cluster. Out: its holder; later, for writes and for other namespaces, whether the cluster still
 //! accepts the token and what its holder may do. Read in this order:
 //!
-//! 1. `keys`: the cluster's public keys, and the task that keeps them current.
+//! 1. `keys`: the cluster's public keys, and the task that keeps them current; `kept_keys` is their file.
 //! 2. `claims`: verifies a token with them, at once and without a request.
-//! 3. `reviews`: asks the cluster, with `recent` for its answers.
+//! 3. `reviews`: what the cluster says, with `questions` for what it is being asked and `recent` for its answers.
 //! 4. `authorize`: which requests that is needed for.
 
 mod authorize;
 mod claims;
+mod kept_keys;
 mod keys;
+mod questions;
 mod recent;
 mod reviews;
 
+use std::convert::Infallible;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub(in crate::api) use authorize::Place;
 pub use keys::KeysRefresher;
+use tokio_util::sync::CancellationToken;
 
 use super::token::{AUDIENCE, Bearer};
 use super::token_cache::TokenCache;
 use super::token_error::TokenError;
-use crate::model::ports::Authority;
+use super::token_validity::Right;
+use crate::model::name::Namespace;
+use crate::model::ports::{AccessVerb, Authority, ServiceAccount};
 use crate::model::time::{Clock, Now};
 use crate::telemetry::metrics::Metrics;
 use claims::AccountRules;
 use keys::AccountKeys;
-use reviews::Reviews;
+use reviews::{GrantedRight, Reviews};
+
+/// Which tokens of ServiceAccounts are accepted.
+#[derive(Debug, Clone, Default)]
+pub struct AccountSettings {
+    /// Audiences besides [`AUDIENCE`].
+    pub audiences: Vec<String>,
+    /// Issuers besides the one that the API server publishes, such as the one before it.
+    pub issuers: Vec<String>,
+    /// Where the cluster's public keys are kept for a restart while the Kubernetes API is away; none to forget them.
+    pub keys_file: Option<PathBuf>,
+}
 
 /// Verifies tokens of ServiceAccounts.
 pub(super) struct Accounts {
     pub(super) keys: Arc<AccountKeys>,
     rules: AccountRules,
     cache: TokenCache,
-    reviews: Reviews,
+    reviews: Arc<Reviews>,
 }
 
 impl std::fmt::Debug for Accounts {
@@ -44,22 +62,52 @@ impl std::fmt::Debug for Accounts {
     }
 }
 
+/// Asks the cluster about callers.
+#[derive(Debug)]
+pub struct Reviewer(Arc<Reviews>);
+
+impl Reviewer {
+    /// Runs until `shutdown`.
+    ///
+    /// # Errors
+    /// Never fails; questions may go without an answer.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), Infallible> {
+        self.0.run(shutdown).await;
+        Ok(())
+    }
+}
+
 impl Accounts {
-    /// Accepts tokens for [`AUDIENCE`] or one of `audiences` that end within `longest`.
+    /// Accepts tokens that end within `longest`.
     pub(super) fn new(
         authority: Arc<dyn Authority>,
-        audiences: Vec<String>,
+        settings: AccountSettings,
         longest: Duration,
         metrics: Metrics,
         clock: Clock,
     ) -> Self {
+        let AccountSettings { audiences, issuers, keys_file } = settings;
         let audiences: Arc<[String]> = std::iter::once(AUDIENCE.to_owned()).chain(audiences).collect();
         Self {
-            keys: Arc::new(AccountKeys::new(Arc::clone(&authority))),
-            rules: AccountRules { audiences: Arc::clone(&audiences), longest },
+            keys: Arc::new(AccountKeys::new(Arc::clone(&authority), keys_file, clock.clone())),
+            rules: AccountRules { audiences: Arc::clone(&audiences), issuers: issuers.into(), longest },
             cache: TokenCache::default(),
-            reviews: Reviews::new(authority, audiences, metrics, clock),
+            reviews: Arc::new(Reviews::new(authority, audiences, metrics, clock)),
         }
+    }
+
+    /// The task that asks the cluster.
+    pub(super) fn reviewer(&self) -> Reviewer {
+        Reviewer(Arc::clone(&self.reviews))
+    }
+
+    /// A right that `account` was granted, for an answer that must end with it.
+    pub(super) fn granted(
+        &self,
+        account: Arc<ServiceAccount>,
+        what: (AccessVerb, Option<Namespace>),
+    ) -> Arc<dyn Right> {
+        Arc::new(GrantedRight::new(Arc::clone(&self.reviews), account, what))
     }
 
     /// What the token says, if it was verified before with the keys that are in force.

@@ -1,51 +1,54 @@
-//! Questions to the cluster about a caller: whether its token is in force, and what it may do. Bounded in time and number; answers are
-//! remembered for a short while.
+//! What the cluster says about a caller: whether its token is in force, and what it may do. Answers are remembered for a short while.
+//!
+//! Nothing that serves waits for a slow API server if something is known: a heartbeat goes by what is known, and a read by a recent yes, while
+//! the question is asked behind it.
 
+use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures::FutureExt;
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 
+use super::questions::{Asked, DEADLINE, Pending, Question, Questions, Reply, reply};
 use super::recent::{Answer, Recent};
-use crate::api::clients::{ClientCounts, ClientKey};
+use crate::api::access::token_validity::Right;
+use crate::api::clients::ClientKey;
 use crate::model::name::Namespace;
 use crate::model::ports::{AccessVerb, Authority, AuthorityError, ServiceAccount};
-use crate::model::sync::{Mutex, PoisonError};
 use crate::model::time::{Clock, UnixMs};
 use crate::telemetry::metrics::Metrics;
 
-/// Most questions at once; further ones wait.
-const AT_ONCE: usize = 32;
-/// Of these, for one account: a program that asks for much keeps no other waiting.
-const OF_ONE_ACCOUNT: usize = 8;
 /// Most questions of one account that are answered with no within [`REFUSED_WITHIN`]. Each namespace is another question, and callers invent
 /// them at no cost; programs that are set up well are refused hardly ever.
 const REFUSED: usize = 32;
 const REFUSED_WITHIN: Duration = Duration::from_mins(1);
-/// Time for an answer, with the wait.
-const DEADLINE: Duration = Duration::from_secs(4);
-/// The same for a heartbeat, which is accepted without an answer.
-const BEAT_DEADLINE: Duration = Duration::from_secs(1);
+/// Time for a newer answer where an older one will do without it.
+const NEWER_DEADLINE: Duration = Duration::from_secs(1);
 /// For how long a yes is good enough for a write.
 const FRESH: Duration = Duration::from_secs(30);
-/// For how long a no is.
+/// For how long a no is: people who grant a right try at once whether it works.
 const DENIED: Duration = Duration::from_secs(5);
-/// For how long a yes is good enough for a heartbeat or a renewal: thousands of them come every few seconds.
+/// For how long a yes is good enough for a read, which asks behind it once it is no longer fresh. Also the time after which a right is asked
+/// about again for an answer that is still being sent.
+const READ: Duration = Duration::from_mins(1);
+/// For how long a yes about a token is good enough for a heartbeat or a renewal: thousands of them come every few seconds.
 const RENEWAL: Duration = Duration::from_mins(5);
-/// For how long an answer is good enough for a read, a heartbeat or a renewal while the Kubernetes API is away.
+/// For how long an answer about a right is good enough for a read, a heartbeat or a renewal while there is no newer one.
 const WHILE_AWAY: Duration = Duration::from_mins(10);
 
-/// What the token of a request must be good for.
+/// What an answer is needed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Need {
     /// A change. It needs the Kubernetes API anyway.
     Write,
-    /// A heartbeat, or a registration that only renews. The Kubernetes API may be away: leases must not expire because of that.
+    /// A read in another namespace. Reads do not depend on whether a token is in force.
+    Read,
+    /// A heartbeat, or a registration that only renews. The Kubernetes API may be away or slow: leases must not expire because of that.
     Renewal,
 }
 
@@ -61,20 +64,24 @@ pub(super) enum ReviewError {
 }
 
 /// Asks the cluster.
-pub(super) struct Reviews {
+pub(in crate::api::access) struct Reviews {
     authority: Arc<dyn Authority>,
     audiences: Arc<[String]>,
-    /// By the token's hash: 32 bytes instead of a secret of a kilobyte.
-    tokens: Recent<[u8; 32]>,
-    rights: Recent<(String, AccessVerb, Option<Namespace>)>,
-    places: Semaphore,
-    waiting: Waiting,
-    /// Tells accounts apart in `waiting`.
+    tokens: Recent<Question>,
+    rights: Recent<Question>,
+    questions: Questions,
+    /// Tells accounts apart in `questions`.
     accounts: RandomState,
     /// Whether the last refusal of the Kubernetes API was logged.
     complained: AtomicBool,
     metrics: Metrics,
     clock: Clock,
+}
+
+impl fmt::Debug for Reviews {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reviews").finish_non_exhaustive()
+    }
 }
 
 impl Reviews {
@@ -84,8 +91,7 @@ impl Reviews {
             audiences,
             tokens: Recent::default(),
             rights: Recent::default(),
-            places: Semaphore::new(AT_ONCE),
-            waiting: Waiting::default(),
+            questions: Questions::default(),
             accounts: RandomState::new(),
             complained: AtomicBool::new(false),
             metrics,
@@ -93,94 +99,122 @@ impl Reviews {
         }
     }
 
+    /// Asks what is to be asked until `shutdown`.
+    pub(super) async fn run(&self, shutdown: CancellationToken) {
+        self.questions.run(|question, reply| self.record(question, reply), shutdown).await;
+    }
+
     fn now(&self) -> UnixMs {
         self.clock.steady()
     }
 
-    /// Requires that the cluster accepts the token of `account`, which was verified.
+    /// Requires that the cluster accepts the token of `account`, which was verified. A renewal goes by the last answer and waits for none.
     pub(super) async fn require_token(
         &self,
         token: &str,
         account: &ServiceAccount,
         need: Need,
     ) -> Result<(), ReviewError> {
-        let question: [u8; 32] = Sha256::digest(token).into();
+        let question = Question::Token(Sha256::digest(token).into());
         let known = self.tokens.get(&question, self.now());
-        let (enough, deadline) = match need {
-            Need::Write => (FRESH, DEADLINE),
-            Need::Renewal => (RENEWAL, BEAT_DEADLINE),
-        };
+        let enough = if need == Need::Renewal { RENEWAL } else { FRESH };
+        let required = |yes| if yes { Ok(()) } else { Err(ReviewError::Revoked) };
         if let Some(yes) = settled(known, enough) {
-            return if yes { Ok(()) } else { Err(ReviewError::Revoked) };
+            return required(yes);
         }
-        let asked = self.authority.review(SecretString::from(token), Arc::clone(&self.audiences));
-        match self.ask(&account.user(), deadline, asked).await {
-            Ok(review) => {
-                let ours = |audience: &String| self.audiences.contains(audience);
-                // An API server that does not know audiences names none.
-                let yes = review.is_some_and(|it| it.user == account.user() && it.audiences.iter().any(ours));
-                self.tokens.put(question, yes, self.now(), RENEWAL);
-                if yes { Ok(()) } else { Err(ReviewError::Revoked) }
-            }
+        let pending = self.ask(&question, account, || self.review(token, account.user()));
+        if need == Need::Renewal {
+            return required(known.is_none_or(|known| known.yes));
+        }
+        match self.answer(pending, DEADLINE).await {
+            Ok(yes) => required(yes),
             Err(_) if known.is_some_and(|known| !known.yes && known.age < RENEWAL) => Err(ReviewError::Revoked),
-            Err(ReviewError::Busy | ReviewError::Authority(AuthorityError::NoAnswer)) if need == Need::Renewal => {
-                Ok(())
-            }
             Err(error) => Err(error),
         }
     }
 
-    /// Whether `account` may do that in a namespace, or, without one, in all. Where that `can_wait` for a new answer, one of the last minutes
-    /// counts while there is none.
+    fn review(&self, token: &str, user: String) -> Asked {
+        let audiences = Arc::clone(&self.audiences);
+        let review = self.authority.review(SecretString::from(token), Arc::clone(&audiences));
+        let review = async move {
+            let ours = |audience: &String| audiences.contains(audience);
+            // An API server that does not know audiences names none.
+            Ok(review.await?.is_some_and(|it| it.user == user && it.audiences.iter().any(ours)))
+        };
+        review.boxed()
+    }
+
+    /// Whether `account` may do that in a namespace, or, without one, in all.
     pub(super) async fn allows(
         &self,
         account: &Arc<ServiceAccount>,
         (verb, namespace): (AccessVerb, Option<&Namespace>),
-        can_wait: bool,
+        need: Need,
     ) -> Result<bool, ReviewError> {
-        let question = (account.user(), verb, namespace.cloned());
+        let question = Question::Right(account.user(), verb, namespace.cloned());
         let known = self.rights.get(&question, self.now());
         if let Some(yes) = settled(known, FRESH) {
             return Ok(yes);
         }
-        if known.is_none() && self.rights.refused(|other| other.0 == question.0, self.now(), REFUSED_WITHIN) >= REFUSED
-        {
+        if known.is_none_or(|known| !known.yes) && self.is_refused_much(account) {
             self.metrics.reject("reviews_refused");
-            return Err(ReviewError::Busy);
+            return known.map(|known| known.yes).ok_or(ReviewError::Busy);
         }
-        let asked = self.authority.allows(Arc::clone(account), verb, namespace.cloned());
-        match (self.ask(&question.0, DEADLINE, asked).await, known) {
-            (Ok(yes), _) => {
-                self.rights.put(question, yes, self.now(), WHILE_AWAY);
-                Ok(yes)
-            }
-            (Err(ReviewError::Busy | ReviewError::Authority(AuthorityError::NoAnswer)), Some(known))
-                if can_wait && known.age < WHILE_AWAY =>
-            {
-                Ok(known.yes)
-            }
-            (Err(error), _) => Err(error),
+        let pending = self.ask_right(&question, account);
+        let known = known.filter(|known| need != Need::Write && known.age < WHILE_AWAY);
+        let at_once = if need == Need::Renewal { WHILE_AWAY } else { READ };
+        if known.is_some_and(|known| known.yes && known.age < at_once) {
+            return Ok(true);
+        }
+        let limit = if known.is_some() { NEWER_DEADLINE } else { DEADLINE };
+        match (self.answer(pending, limit).await, known) {
+            (Err(ReviewError::Busy | ReviewError::Authority(AuthorityError::NoAnswer)), Some(known)) => Ok(known.yes),
+            (answer, _) => answer,
         }
     }
 
-    /// The answer, if a place gets free and the answer comes within `limit`.
-    async fn ask<T>(
-        &self,
-        account: &str,
-        limit: Duration,
-        asked: impl Future<Output = Result<T, AuthorityError>>,
-    ) -> Result<T, ReviewError> {
-        let deadline = Instant::now() + limit;
-        let Some(_turn) = self.waiting.enter(ClientKey::Subject(self.accounts.hash_one(account))) else {
+    fn is_refused_much(&self, account: &ServiceAccount) -> bool {
+        let user = account.user();
+        let of_account = |other: &Question| matches!(other, Question::Right(of, ..) if *of == user);
+        self.rights.refused(of_account, self.now(), REFUSED_WITHIN) >= REFUSED
+    }
+
+    /// Whether a right that was granted still stands, as far as is known. Asks again behind that.
+    fn still_allows(&self, account: &Arc<ServiceAccount>, question: &Question) -> bool {
+        let known = self.rights.get(question, self.now());
+        if known.is_none_or(|known| known.age >= if known.yes { READ } else { DENIED }) {
+            self.ask_right(question, account);
+        }
+        known.is_none_or(|known| known.yes)
+    }
+
+    fn ask_right(&self, question: &Question, account: &Arc<ServiceAccount>) -> Option<Pending> {
+        let Question::Right(_, verb, namespace) = question else { return None };
+        let request = || self.authority.allows(Arc::clone(account), *verb, namespace.clone());
+        self.ask(question, account, request)
+    }
+
+    fn ask(&self, question: &Question, account: &ServiceAccount, request: impl FnOnce() -> Asked) -> Option<Pending> {
+        let account = ClientKey::Subject(self.accounts.hash_one(account.user()));
+        let pending = self.questions.ask(question, account, request);
+        if pending.is_none() {
             self.metrics.reject("reviews_full");
-            return Err(ReviewError::Busy);
-        };
-        let Ok(Ok(_place)) = timeout_at(deadline, self.places.acquire()).await else {
-            self.metrics.reject("reviews_full");
-            return Err(ReviewError::Busy);
-        };
-        let answer = timeout_at(deadline, asked).await.unwrap_or(Err(AuthorityError::NoAnswer));
-        match &answer {
+        }
+        pending
+    }
+
+    async fn answer(&self, pending: Option<Pending>, limit: Duration) -> Result<bool, ReviewError> {
+        let pending = pending.ok_or(ReviewError::Busy)?;
+        reply(pending, limit).await.map_err(ReviewError::Authority)
+    }
+
+    fn record(&self, question: &Question, reply: &Reply) {
+        match (reply, question) {
+            (Ok(yes), Question::Token(_)) => self.tokens.put(question.clone(), *yes, self.now(), RENEWAL),
+            (Ok(yes), Question::Right(..)) => self.rights.put(question.clone(), *yes, self.now(), WHILE_AWAY),
+            (Err(_), _) => {}
+        }
+        match reply {
             Ok(_) => self.complained.store(false, Ordering::Relaxed),
             Err(AuthorityError::Refused(why)) if !self.complained.swap(true, Ordering::Relaxed) => {
                 tracing::error!(
@@ -189,7 +223,6 @@ impl Reviews {
             }
             Err(_) => {}
         }
-        answer.map_err(ReviewError::Authority)
     }
 }
 
@@ -199,46 +232,27 @@ fn settled(known: Option<Answer>, enough: Duration) -> Option<bool> {
     (known.age < if known.yes { enough } else { DENIED }).then_some(known.yes)
 }
 
-/// How many questions of each account wait or are asked.
-#[derive(Default)]
-struct Waiting(Mutex<ClientCounts>);
-
-/// One of them; it ends when dropped.
-struct Turn<'a> {
-    waiting: &'a Waiting,
-    account: ClientKey,
+/// A right of an account that an answer still depends on.
+#[derive(Debug)]
+pub(super) struct GrantedRight {
+    reviews: Arc<Reviews>,
+    account: Arc<ServiceAccount>,
+    question: Question,
 }
 
-impl Waiting {
-    /// `None` when the account has its share already.
-    fn enter(&self, account: ClientKey) -> Option<Turn<'_>> {
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.of(account) >= OF_ONE_ACCOUNT {
-            return None;
-        }
-        waiting.add(Some(account));
-        Some(Turn { waiting: self, account })
+impl GrantedRight {
+    pub(super) fn new(
+        reviews: Arc<Reviews>,
+        account: Arc<ServiceAccount>,
+        (verb, namespace): (AccessVerb, Option<Namespace>),
+    ) -> Self {
+        let question = Question::Right(account.user(), verb, namespace);
+        Self { reviews, account, question }
     }
 }
 
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.waiting.0.lock().unwrap_or_else(PoisonError::into_inner).remove(Some(self.account));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_account_has_its_share_of_the_places_and_gets_it_back() {
-        let waiting = Waiting::default();
-        let [one, other] = [1, 2].map(ClientKey::Subject);
-        let mut turns: Vec<Turn<'_>> = (0..OF_ONE_ACCOUNT).map(|_| waiting.enter(one).expect("its share")).collect();
-        assert!(waiting.enter(one).is_none(), "no more than that");
-        assert!(waiting.enter(other).is_some(), "another account still asks");
-        turns.pop();
-        assert!(waiting.enter(one).is_some(), "a place that became free");
+impl Right for GrantedRight {
+    fn stands(&self) -> bool {
+        self.reviews.still_allows(&self.account, &self.question)
     }
 }

@@ -2,6 +2,7 @@
 //! The cluster itself is real in `tests/cluster`; here it says what a test needs.
 
 mod rights;
+mod slow;
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -13,18 +14,22 @@ use http::request::Parts;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use sha2::Sha256;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::model::ports::{AccessVerb, AuthorityError, IssuerKey, KeyForm, ReviewedToken, ServiceAccount, TokenIssuer};
 
 const ISSUER: &str = "https://kubernetes.example";
+const FORMER_ISSUER: &str = "https://former.example";
 
 /// A cluster as far as access sees it.
 struct Cluster {
     /// The second one signs only after [`Cluster::rotate`].
     pairs: [EcdsaKeyPair; 2],
     state: Mutex<State>,
+    /// Whether answers about callers do not come.
+    held: watch::Sender<bool>,
 }
 
 struct State {
@@ -62,7 +67,7 @@ impl Cluster {
             reviews: 0,
             questions: 0,
         };
-        Arc::new(Self { pairs: [pair(), pair()], state: Mutex::new(state) })
+        Arc::new(Self { pairs: [pair(), pair()], state: Mutex::new(state), held: watch::Sender::new(false) })
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -91,6 +96,23 @@ impl Cluster {
         self.token_by(0, &json!({}))
     }
 
+    fn hold(&self, held: bool) {
+        self.held.send_replace(held);
+    }
+
+    /// The answer, once it is not held back.
+    fn later<T: Send + 'static>(
+        &self,
+        answer: Result<T, AuthorityError>,
+    ) -> BoxFuture<'static, Result<T, AuthorityError>> {
+        let mut held = self.held.subscribe();
+        async move {
+            held.wait_for(|held| !held).await.expect("the cluster is there");
+            answer
+        }
+        .boxed()
+    }
+
     fn answer<T>(state: &State, answer: T) -> Result<T, AuthorityError> {
         if state.away { Err(AuthorityError::NoAnswer) } else { Ok(answer) }
     }
@@ -115,7 +137,7 @@ impl Authority for Cluster {
         state.reviews += 1;
         let user = "system:serviceaccount:shop:api".to_owned();
         let review = state.in_force.then(|| ReviewedToken { user, audiences: state.audiences.clone() });
-        std::future::ready(Self::answer(&state, review)).boxed()
+        self.later(Self::answer(&state, review))
     }
 
     fn allows(
@@ -128,7 +150,7 @@ impl Authority for Cluster {
         state.questions += 1;
         let question = (verb.as_str(), namespace.map_or_else(|| "*".to_owned(), |name| name.to_string()));
         let allowed = state.allowed.contains(&question);
-        std::future::ready(Self::answer(&state, allowed)).boxed()
+        self.later(Self::answer(&state, allowed))
     }
 }
 
@@ -136,20 +158,34 @@ impl Authority for Cluster {
 struct Server {
     world: Box<World>,
     stop: CancellationToken,
-    refreshing: tokio::task::JoinHandle<()>,
+    tasks: [tokio::task::JoinHandle<()>; 2],
 }
 
 impl Server {
     async fn start(cluster: &Arc<Cluster>, settings: AccessSettings, secret: bool) -> Self {
+        let accounts = AccountSettings {
+            audiences: vec!["also".to_owned()],
+            issuers: vec![FORMER_ISSUER.to_owned()],
+            keys_file: None,
+        };
+        Self::with(cluster, settings, accounts, secret).await
+    }
+
+    async fn with(cluster: &Arc<Cluster>, settings: AccessSettings, accounts: AccountSettings, secret: bool) -> Self {
         let clock = Clock::manual(Now { steady: START, wall: START });
         let metrics = Metrics::default();
         let secrets = secret.then(|| Secrets::inline(&SecretString::from(SECRET)).expect("strong"));
-        let authority = (Arc::clone(cluster) as _, vec!["also".to_owned()]);
+        let authority = (Arc::clone(cluster) as _, accounts);
         let access = Access::in_cluster(settings, secrets, authority, metrics.clone(), clock.clone());
-        let (refresher, stop) = (access.keys_refresher().expect("in a cluster"), CancellationToken::new());
-        let stopped = stop.clone();
-        let refreshing = tokio::spawn(async move { refresher.run(stopped).await.expect("never fails") });
-        let server = Self { world: Box::new(World { access, metrics, clock }), stop, refreshing };
+        let (refresher, reviewer) = (access.keys_refresher(), access.reviewer());
+        let (refresher, reviewer) = refresher.zip(reviewer).expect("in a cluster");
+        let stop = CancellationToken::new();
+        let stopped = || stop.clone();
+        let tasks = [
+            tokio::spawn(refresher.run(stopped()).map(|ended| ended.expect("never fails"))),
+            tokio::spawn(reviewer.run(stopped()).map(|ended| ended.expect("never fails"))),
+        ];
+        let server = Self { world: Box::new(World { access, metrics, clock }), stop, tasks };
         server.settle(Duration::from_millis(1)).await;
         server
     }
@@ -161,7 +197,9 @@ impl Server {
 
     async fn stop(self) {
         self.stop.cancel();
-        self.refreshing.await.expect("no panic");
+        for task in self.tasks {
+            task.await.expect("no panic");
+        }
     }
 
     fn code(&self, token: &str) -> &'static str {
@@ -219,6 +257,7 @@ async fn what_is_not_the_clusters_own_token_for_portolan_is_refused() {
     let with = |changes: Value| server.code(&cluster.token_by(0, &changes));
     assert_eq!(with(json!({})), "admitted");
     assert_eq!(with(json!({"aud": "also"})), "admitted");
+    assert_eq!(with(json!({"iss": FORMER_ISSUER})), "admitted", "one that the settings name");
     assert_eq!(with(json!({"exp": START_S - 31})), "token_expired");
     let account = |namespace: Value, name: Value| json!({"kubernetes.io": {"namespace": namespace, "serviceaccount": {"name": name, "uid": "u"}}});
     for changes in [
@@ -335,6 +374,30 @@ async fn keys_outlast_an_outage_and_strangers_do_not_decide_how_often_they_are_r
 }
 
 #[tokio::test(start_paused = true)]
+async fn keys_outlast_a_restart_while_the_cluster_is_away() {
+    let (cluster, folder) = (Cluster::new(), tempfile::tempdir().expect("a folder"));
+    let accounts = || AccountSettings { keys_file: Some(folder.path().join("keys")), ..AccountSettings::default() };
+    let start = async || Server::with(&cluster, settings(), accounts(), false).await;
+    cluster.state().away = true;
+    let server = start().await;
+    assert_eq!(server.code(&cluster.token()), "unavailable", "no run has read any");
+    cluster.state().away = false;
+    server.settle(Duration::from_secs(2)).await;
+    assert_eq!(server.code(&cluster.token()), "admitted");
+    server.stop().await;
+
+    cluster.state().away = true;
+    let server = start().await;
+    assert_eq!(server.code(&cluster.token()), "admitted", "by the keys of the run before");
+    assert_eq!(server.code(&cluster.token_by(1, &json!({}))), "token_invalid");
+    cluster.state().away = false;
+    cluster.state().keys = 2;
+    server.settle(Duration::from_secs(21)).await;
+    assert_eq!(server.code(&cluster.token_by(1, &json!({}))), "admitted", "read from the cluster again");
+    server.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_ends_with_the_key_of_its_token() {
     let cluster = Cluster::new();
     cluster.state().keys = 2;
@@ -394,11 +457,14 @@ async fn while_the_cluster_is_away_heartbeats_go_on_and_writes_wait() {
     assert_eq!(refused.code, Code::Unavailable);
     assert_eq!(refused.into_reply().headers()["retry-after"], "5");
     write(beat()).await.expect("a lease must not expire for that");
+    server.settle(Duration::from_millis(1)).await;
     cluster.state().away = false;
     cluster.state().in_force = false;
+    write(beat()).await.expect("it is being asked");
+    server.settle(Duration::from_millis(1)).await;
     assert_eq!(write(beat()).await.expect_err("now it is known").code, Code::TokenInvalid);
     cluster.state().away = true;
-    server.world.pass(Duration::from_mins(1));
+    server.world.pass(Duration::from_hours(1));
     assert_eq!(write(beat()).await.expect_err("it stays known").code, Code::TokenInvalid);
     server.stop().await;
 }

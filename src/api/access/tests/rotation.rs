@@ -30,7 +30,10 @@ fn a_file_that_comes_later_counts_from_then_on() {
     std::fs::write(&path, SECRET).expect("written");
     assert_eq!(at(6), 1);
     std::fs::remove_file(&path).expect("removed");
-    assert_eq!(at(8), 1, "it stays in force");
+    assert_eq!((at(8), at(17)), (1, 1), "it may come back at once");
+    assert_eq!(at(18), 0, "gone for ten seconds");
+    std::fs::write(&path, SECRET).expect("written");
+    assert_eq!(at(20), 1);
 }
 
 #[test]
@@ -91,6 +94,48 @@ fn a_changed_file_counts_within_a_second_and_a_broken_one_never() {
     replace(SECRET);
     world.pass(Duration::from_secs(1));
     assert_eq!(world.code(&signed_by(SECRET)), "admitted");
+}
+
+#[test]
+fn a_deleted_file_revokes_its_secrets_and_a_moment_without_it_does_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("secrets");
+    std::fs::write(&path, SECRET).expect("written");
+    let world = world(&path);
+    let seconds = |n| world.pass(Duration::from_secs(n));
+    let admitted = world.ask(&signed_by(SECRET)).expect("admitted");
+    let mut watch = world.access.token_validity(&admitted.principal).expect("a token");
+    for _ in 0..3 {
+        std::fs::remove_file(&path).expect("removed");
+        seconds(1);
+        assert_eq!(world.code(&signed_by(SECRET)), "admitted", "gone");
+        seconds(9);
+        assert_eq!(world.code(&signed_by(SECRET)), "admitted", "for nine seconds");
+        std::fs::write(&path, SECRET).expect("written");
+        seconds(1);
+        assert_eq!(world.code(&signed_by(SECRET)), "admitted");
+    }
+    assert_eq!(watch.ended(), None);
+    std::fs::remove_file(&path).expect("removed");
+    seconds(1);
+    assert_eq!(world.code(&signed_by(SECRET)), "admitted");
+    seconds(10);
+    assert_eq!(world.code(&signed_by(SECRET)), "token_invalid");
+    assert_eq!(world.code(&Ask::register()), "token_required", "nobody else gets in instead");
+    assert_eq!(watch.ended(), Some(TokenEnd::Revoked));
+    std::fs::write(&path, SECRET).expect("written");
+    seconds(1);
+    assert_eq!(world.code(&signed_by(SECRET)), "admitted", "it came back");
+
+    // A folder that may not be searched says nothing about the file. Root may search every folder, so this is a file in its place.
+    std::fs::rename(folder.path(), folder.path().with_extension("aside")).expect("renamed");
+    std::fs::write(folder.path(), "").expect("written");
+    for _ in 0..3 {
+        seconds(10);
+        assert_eq!(world.code(&signed_by(SECRET)), "admitted");
+    }
+    std::fs::remove_file(folder.path()).expect("removed");
+    std::fs::rename(folder.path().with_extension("aside"), folder.path()).expect("renamed");
 }
 
 #[test]

@@ -99,6 +99,15 @@ fn refuse_manner(fields: &mut Fields<'_>, place: &str, check: &Check) {
         let wrong = "method, host and headers can be set in a manifest only; leave them out";
         fields.problem(&format!("{place}.http"), wrong);
     }
+    let (kind, tls) = match &check.kind {
+        Some(CheckKind::Http(http)) => ("http", &http.tls),
+        Some(CheckKind::Grpc(grpc)) => ("grpc", &grpc.tls),
+        _ => return,
+    };
+    if tls.names_objects() {
+        let wrong = "ca_from and client_cert_from can be set in a manifest only, whose writer has rights in its namespace; leave them out";
+        fields.problem(&format!("{place}.{kind}.tls"), wrong);
+    }
 }
 
 fn heartbeat(ttl_seconds: u32) -> Check {

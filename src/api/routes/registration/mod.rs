@@ -333,6 +333,21 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn only_a_manifest_names_certificates_of_its_namespace() {
+        let own = r#""tls":{"ca_from":{"config_map":"corp-ca"}}"#;
+        let pair = r#""tls":{"client_cert_from":{"secret":"probe"}}"#;
+        let wrong = "tls: ca_from and client_cert_from can be set in a manifest only, whose writer has rights in its namespace; leave them out";
+        for (kind, place, checks) in [
+            ("http", "check", format!(r#""check":{{"http":{{{own}}}}}"#)),
+            ("grpc", "check", format!(r#""check":{{"grpc":{{{pair}}}}}"#)),
+            ("http", "checks.[0]", format!(r#""checks":[{{"name":"b","http":{{{pair}}}}}]"#)),
+        ] {
+            let json = format!(r#"{{"name":"a","base_url":"https://h",{checks}}}"#);
+            assert_eq!(problems(&json), [format!("{place}.{kind}.{wrong}")]);
+        }
+    }
+
+    #[test]
     fn a_denied_address_has_its_own_code() {
         let error = read_it(r#"{"name":"a","base_url":"http://10.0.0.1"}"#).expect_err("refused");
         assert_eq!(error.code, Code::AddressDenied);

@@ -13,6 +13,9 @@ pub(in crate::operator::crd) const POINTER: &str = concat!(
     r"\x{2060}-\x{206f}\x{feff}\x{fff9}-\x{fffb}\x{e0000}-\x{e007f}]|~[01])*)*$"
 );
 
+/// The name of a ConfigMap or Secret: an RFC 1123 subdomain.
+pub(in crate::operator::crd) const OBJECT: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+
 /// On a check.
 pub(in crate::operator::crd) fn check() -> Value {
     json!([one_kind()])
@@ -50,6 +53,25 @@ pub(in crate::operator::crd) fn http() -> Value {
         "!has(self.method) || self.method == 'GET' || !(has(self.versionFrom) || (has(self.identity) && has(self.identity.json)))",
         "identity.json and versionFrom need an answer with a body; leave method out"
     )])
+}
+
+/// On the TLS settings of a check.
+pub(in crate::operator::crd) fn tls() -> Value {
+    let not_both = |one: &str, from: &str| {
+        at(
+            &format!(".{from}"),
+            &format!("!has(self.{one}) || !has(self.{from})"),
+            &format!(
+                "give either {one}, a name in Portolan's own folder, or {from}, an object of this namespace; not both"
+            ),
+        )
+    };
+    json!([not_both("ca", "caFrom"), not_both("clientCert", "clientCertFrom")])
+}
+
+/// On where a CA bundle is.
+pub(in crate::operator::crd) fn ca_from() -> Value {
+    json!([rule("has(self.configMap) != has(self.secret)", "name either a configMap or a secret of this namespace")])
 }
 
 /// On an identity.

@@ -11,7 +11,9 @@ mod check;
 mod source;
 mod url;
 
-pub(super) use check::{POINTER, check, header, headers, http, identity, identity_header, identity_json, named_check};
+pub(super) use check::{
+    OBJECT, POINTER, ca_from, check, header, headers, http, identity, identity_header, identity_json, named_check, tls,
+};
 pub(super) use source::{root, source};
 pub(super) use url::{base_url, check_url, check_url_patterns, health_url};
 

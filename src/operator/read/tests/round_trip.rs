@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::check::{GrpcCheck, HeartbeatCheck, HttpCheck, Identity, NamedCheck, TlsCheck};
+use crate::model::certificates::ObjectKind;
+use crate::model::check::{CaFrom, GrpcCheck, HeartbeatCheck, HttpCheck, Identity, NamedCheck, TlsCheck};
 use crate::model::ports::Registration;
 use crate::model::time::UnixMs;
 use crate::operator::registrar::object;
@@ -15,8 +16,19 @@ fn text(max: usize) -> impl Strategy<Value = String> {
 
 fn tls() -> impl Strategy<Value = TlsCheck> {
     let file = || proptest::option::of("[a-z]{1,9}");
-    (any::<bool>(), proptest::option::of("[a-z.]{1,9}"), file(), file())
-        .prop_map(|(verify, server_name, ca, client_cert)| TlsCheck { verify, server_name, ca, client_cert })
+    let kind = any::<bool>().prop_map(|secret| if secret { ObjectKind::Secret } else { ObjectKind::ConfigMap });
+    let from = (kind, "[a-z]{1,9}", "[a-zA-Z._-]{1,9}").prop_map(|(kind, name, key)| CaFrom { kind, name, key });
+    let from = proptest::option::of(from.prop_map(Box::new));
+    let names = (any::<bool>(), proptest::option::of("[a-z.]{1,9}"));
+    (names, file(), from, file(), file()).prop_map(|((verify, server_name), ca, from, client_cert, secret)| TlsCheck {
+        verify,
+        server_name,
+        ca_from: from.filter(|_| ca.is_none()),
+        ca,
+        client_cert_from: secret.filter(|_| client_cert.is_none()).map(String::into_boxed_str),
+        client_cert,
+        namespace: None,
+    })
 }
 
 fn kind() -> impl Strategy<Value = Option<CheckKind>> {

@@ -8,6 +8,7 @@ use rustls::client::ResolvesClientCert;
 use rustls::sign::CertifiedKey;
 
 use super::super::trace::Ending;
+use super::objects::Doubt;
 use crate::model::outcome::Reason;
 
 /// Answers a server that requests a client certificate, for one connection.
@@ -15,11 +16,13 @@ use crate::model::outcome::Reason;
 pub(crate) struct ClientAuth {
     pair: Option<Arc<CertifiedKey>>,
     requested: AtomicBool,
+    /// Has the Secret of the pair read again.
+    doubt: Option<Doubt>,
 }
 
 impl ClientAuth {
-    pub(crate) fn new(pair: Option<Arc<CertifiedKey>>) -> Arc<Self> {
-        Arc::new(Self { pair, requested: AtomicBool::new(false) })
+    pub(super) fn new(pair: Option<Arc<CertifiedKey>>, doubt: Option<Doubt>) -> Arc<Self> {
+        Arc::new(Self { pair, requested: AtomicBool::new(false), doubt })
     }
 
     /// Explains a failure after the server requested a certificate.
@@ -30,13 +33,16 @@ impl ClientAuth {
         let shown = self.pair.is_some();
         match ending.reason {
             Reason::TlsFailed | Reason::ConnectionReset if shown => {
+                if let Some(doubt) = &self.doubt {
+                    doubt.report();
+                }
                 ending
                     .message
-                    .push_str("; it asked for a client certificate, and may not accept that of tls.client_cert");
+                    .push_str("; it asked for a client certificate, and may not accept the one that the check names");
             }
             Reason::TlsFailed | Reason::ConnectionReset => {
-                let message =
-                    "the server wants a client certificate; name a pair of PORTOLAN_CA_DIR with tls.client_cert";
+                let message = "the server wants a client certificate; name a pair of PORTOLAN_CA_DIR with tls.client_cert, \
+                               or in a manifest a Secret with tls.clientCertFrom";
                 return Ending::fail(Reason::TlsFailed, message);
             }
             // 495 and 496 are specific to nginx.

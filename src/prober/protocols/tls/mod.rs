@@ -3,7 +3,7 @@
 //! - In: an open connection, the check's TLS settings, the host.
 //! - Out: an encrypted stream, or what the failure says about the peer or about this machine.
 //!
-//! Read the files in this order: this one (the settings' cache and the handshake), `client_cert` (the client's side), `shown` (when a certificate
+//! Read the files in this order: this one (the settings' cache and the handshake), `objects` (certificates from the cluster), `client_cert` (the client's side), `shown` (when a certificate
 //! expires), `alert` (what a TLS error means). Which certificates are trusted, and how files are read: [`crypto`](crate::crypto).
 //!
 //! Sessions are never resumed: a resumed handshake shows no certificate, and an expired one would go unnoticed.
@@ -11,12 +11,13 @@
 mod alert;
 mod client_cert;
 pub(super) mod errors;
+mod objects;
 mod shown;
 
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use rustls::client::Resumption;
@@ -32,19 +33,22 @@ use tokio_rustls::client::TlsStream;
 
 pub(crate) use self::client_cert::ClientAuth;
 use self::errors::broken_io;
+use self::objects::{NamedTexts, Objects};
 use self::shown::Shown;
 use super::trace::{Ending, Trace};
 use crate::crypto::certificate::Certificate;
 use crate::crypto::pem::{self, Authorities};
 use crate::crypto::stamp::Stamp;
 use crate::crypto::verifier::{AnyCertificate, Verifier};
+use crate::model::certificates::Pem;
 use crate::model::check::TlsCheck;
 use crate::model::outcome::Reason;
+use crate::model::ports::CertificateObjects;
 use crate::model::url::Host;
 use crate::telemetry::metrics::Metrics;
 
 /// Most settings in the cache.
-const MAX_CONFIGS: usize = 128;
+const MAX_CONFIGS: usize = 512;
 /// Most names of a certificate that are compared.
 const MAX_NAMES: usize = 64;
 /// How often files are checked for changes.
@@ -61,6 +65,7 @@ pub(crate) enum Alpn {
 #[derive(Debug)]
 pub(crate) struct Tls {
     ca_dir: Option<PathBuf>,
+    objects: Objects,
     provider: Arc<CryptoProvider>,
     system: OnceCell<Arc<RootCertStore>>,
     ready: Mutex<HashMap<ConfigKey, Ready>>,
@@ -71,7 +76,7 @@ pub(crate) struct Tls {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct ConfigKey {
     trust: Trust,
-    pair: Option<String>,
+    pair: Option<PairName>,
     alpn: Alpn,
 }
 
@@ -83,22 +88,41 @@ enum Trust {
     Any,
     /// A file of the CA folder.
     File(String),
+    /// The text of an object, by its digest: many namespaces have the same one.
+    Text([u8; 32]),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum PairName {
+    /// Files of the CA folder.
+    File(String),
+    /// The text of a Secret, by its digest.
+    Text([u8; 32]),
 }
 
 impl ConfigKey {
-    fn of(check: &TlsCheck, alpn: Alpn) -> Self {
-        let trust = match check {
-            TlsCheck { verify: false, .. } => Trust::Any,
-            TlsCheck { ca: Some(file), .. } => Trust::File(file.clone()),
+    fn of(check: &TlsCheck, texts: &NamedTexts, alpn: Alpn) -> Self {
+        let trust = match (check, &texts.ca) {
+            (TlsCheck { verify: false, .. }, _) => Trust::Any,
+            (_, Some(ca)) => Trust::Text(ca.pem.digest()),
+            (TlsCheck { ca: Some(file), .. }, None) => Trust::File(file.clone()),
             _ => Trust::System,
         };
-        Self { trust, pair: check.client_cert.clone(), alpn }
+        let pair = match (&texts.pair, &check.client_cert) {
+            (Some(pair), _) => Some(PairName::Text(pair.pem.digest())),
+            (None, name) => name.clone().map(PairName::File),
+        };
+        Self { trust, pair, alpn }
+    }
+
+    fn pair_file(&self) -> Option<&String> {
+        if let Some(PairName::File(name)) = &self.pair { Some(name) } else { None }
     }
 
     /// The files that the settings are made from.
     fn files(&self, folder: &Path) -> Vec<PathBuf> {
         let ca = if let Trust::File(name) = &self.trust { Some(folder.join(name)) } else { None };
-        let pair = self.pair.iter().flat_map(|name| pem::pair_files(folder, name));
+        let pair = self.pair_file().into_iter().flat_map(|name| pem::pair_files(folder, name));
         ca.into_iter().chain(pair).collect()
     }
 }
@@ -111,11 +135,18 @@ struct Ready {
     /// Its files' stamps, and when they were last checked.
     files: Vec<(PathBuf, Option<Stamp>)>,
     checked_at: Instant,
+    /// The texts of objects that it was made from.
+    texts: Vec<Weak<Pem>>,
 }
 
 impl Ready {
     fn fresh(&self) -> bool {
         self.files.is_empty() || self.checked_at.elapsed() < FILES_CHECKED_EVERY
+    }
+
+    /// Whether it was made from a text that no object has any more.
+    fn outdated(&self) -> bool {
+        self.texts.iter().any(|text| text.strong_count() == 0)
     }
 
     fn changed(&self, files: &[(PathBuf, Option<Stamp>)]) -> bool {
@@ -124,9 +155,9 @@ impl Ready {
 }
 
 impl Tls {
-    pub(crate) fn new(ca_dir: Option<PathBuf>, metrics: Metrics) -> Self {
+    pub(crate) fn new(ca_dir: Option<PathBuf>, objects: Option<Arc<dyn CertificateObjects>>, metrics: Metrics) -> Self {
         let provider = crate::crypto::provider();
-        Self { ca_dir, provider, system: OnceCell::new(), ready: Mutex::default(), metrics }
+        Self { ca_dir, objects: Objects(objects), provider, system: OnceCell::new(), ready: Mutex::default(), metrics }
     }
 
     /// Shakes hands on an open connection, and notes the certificate that is shown. The returned [`ClientAuth`] explains later failures.
@@ -137,8 +168,8 @@ impl Tls {
         &self,
         stream: S,
         check: &TlsCheck,
-        host: &Host,
-        alpn: Alpn,
+        (host, alpn): (&Host, Alpn),
+        deadline: tokio::time::Instant,
         trace: &mut Trace,
     ) -> Result<(TlsStream<S>, Arc<ClientAuth>), (Ending, S)>
     where
@@ -148,11 +179,18 @@ impl Tls {
             Ok(name) => name,
             Err(ending) => return Err((ending, stream)),
         };
-        let ready = match self.ready(ConfigKey::of(check, alpn)).await {
-            Ok(ready) => ready,
+        let texts = match self.objects.get(check, deadline).await {
+            Ok(texts) => texts,
             Err(ending) => return Err((ending, stream)),
         };
-        let client = ClientAuth::new(ready.pair);
+        let ready = match self.ready(ConfigKey::of(check, &texts, alpn), &texts).await {
+            Ok(ready) => ready,
+            Err(ending) => {
+                self.objects.doubt_all(&texts);
+                return Err((ending, stream));
+            }
+        };
+        let client = ClientAuth::new(ready.pair, self.objects.doubt(texts.pair.as_ref()));
         let mut config = ClientConfig::clone(&ready.config);
         config.client_auth_cert_resolver = client.clone();
         let shown = Arc::new(Shown::to(ready.verifier));
@@ -161,27 +199,40 @@ impl Tls {
         trace.shown_certificate(shown.expires_at());
         match connected {
             Ok(stream) => Ok((stream, client)),
-            Err((error, stream)) => Err((client.explain(broken_io(&error)), stream)),
+            Err((error, stream)) => {
+                if let Some(doubt) = self.objects.doubt(texts.ca.as_ref()) {
+                    doubt.report();
+                }
+                Err((client.explain(broken_io(&error)), stream))
+            }
         }
     }
 
-    async fn ready(&self, wanted: ConfigKey) -> Result<Ready, Ending> {
+    async fn ready(&self, wanted: ConfigKey, texts: &NamedTexts) -> Result<Ready, Ending> {
         let known = self.kept().get(&wanted).cloned();
         if let Some(ready) = known.as_ref().filter(|ready| ready.fresh()) {
             return Ok(ready.clone());
         }
         let folder = self.folder(&wanted)?.to_owned();
         let roots = if wanted.trust == Trust::System { Some(self.system().await?) } else { None };
+        let sources = Sources { folder, roots, texts: texts.clone(), verifier: self.verifier_of(&wanted.trust) };
         let (provider, making) = (self.provider.clone(), wanted.clone());
-        let made = tokio::task::spawn_blocking(move || make(&making, &folder, roots, &provider, known)).await;
+        let made = tokio::task::spawn_blocking(move || make(&making, sources, &provider, known)).await;
         let ready = made.unwrap_or_else(|_| Err("reading was cut short".to_owned()));
         let ready = ready.map_err(|message| Ending::inconclusive(Reason::CaUnavailable, message))?;
         self.keep(wanted, ready.clone());
         Ok(ready)
     }
 
+    /// The verifier of a text that is in use already.
+    fn verifier_of(&self, trust: &Trust) -> Option<Arc<dyn ServerCertVerifier>> {
+        let Trust::Text(_) = trust else { return None };
+        self.kept().iter().find(|(key, _)| key.trust == *trust).map(|(_, ready)| Arc::clone(&ready.verifier))
+    }
+
     fn keep(&self, wanted: ConfigKey, ready: Ready) {
         let mut kept = self.kept();
+        kept.retain(|_, ready| !ready.outdated());
         if kept.len() >= MAX_CONFIGS && !kept.contains_key(&wanted) {
             self.metrics.reject("ca_cache_full");
             kept.clear();
@@ -193,7 +244,7 @@ impl Tls {
     fn folder(&self, wanted: &ConfigKey) -> Result<&Path, Ending> {
         let unavailable = |message: &str| Err(Ending::inconclusive(Reason::CaUnavailable, message));
         let ca = if let Trust::File(name) = &wanted.trust { Some(("tls.ca", name)) } else { None };
-        let named = ca.into_iter().chain(wanted.pair.iter().map(|name| ("tls.client_cert", name)));
+        let named = ca.into_iter().chain(wanted.pair_file().map(|name| ("tls.client_cert", name)));
         for (field, name) in named {
             if self.ca_dir.is_none() {
                 return unavailable(&format!("{field} needs PORTOLAN_CA_DIR, which is not set on this server"));
@@ -231,19 +282,30 @@ impl Tls {
     }
 }
 
-/// Makes settings from the files, unless these are unchanged since those that are `known`.
+/// What settings are made from.
+struct Sources {
+    /// Where files are.
+    folder: PathBuf,
+    /// The system's.
+    roots: Option<Arc<RootCertStore>>,
+    texts: NamedTexts,
+    /// One that was made from the same text.
+    verifier: Option<Arc<dyn ServerCertVerifier>>,
+}
+
+/// Makes settings from their sources, unless the files are unchanged since those that are `known`.
 fn make(
     wanted: &ConfigKey,
-    folder: &Path,
-    roots: Option<Arc<RootCertStore>>,
+    sources: Sources,
     provider: &Arc<CryptoProvider>,
     known: Option<Ready>,
 ) -> Result<Ready, String> {
+    let Sources { folder, roots, texts, verifier: shared } = sources;
     let stamped = |path: PathBuf| {
         let stamp = Stamp::of(&path);
         (path, stamp)
     };
-    let files: Vec<_> = wanted.files(folder).into_iter().map(stamped).collect();
+    let files: Vec<_> = wanted.files(&folder).into_iter().map(stamped).collect();
     if let Some(known) = known.filter(|known| !known.changed(&files)) {
         return Ok(Ready { checked_at: Instant::now(), ..known });
     }
@@ -259,13 +321,22 @@ fn make(
             }
             verifier(Arc::new(roots), named, provider)?
         }
+        Trust::Text(_) => match shared {
+            Some(shared) => shared,
+            None => texts.verifier(provider)?,
+        },
     };
     let unusable = |name: &String, error: io::Error| {
         format!("the client certificate {name} in PORTOLAN_CA_DIR cannot be used: {error}")
     };
-    let read =
-        |name: &String| pem::pair(&pem::pair_files(folder, name), provider).map_err(|error| unusable(name, error));
-    let pair = wanted.pair.as_ref().map(read);
+    let pair = match &wanted.pair {
+        None => None,
+        Some(PairName::Text(_)) => texts.pair(provider)?,
+        Some(PairName::File(name)) => {
+            let read = pem::pair(&pem::pair_files(&folder, name), provider);
+            Some(read.map_err(|error| unusable(name, error))?)
+        }
+    };
     let builder = ClientConfig::builder_with_provider(provider.clone());
     let builder = builder.with_safe_default_protocol_versions().map_err(|_| NO_TLS.to_owned())?;
     let mut config = builder.dangerous().with_custom_certificate_verifier(verifier.clone()).with_no_client_auth();
@@ -274,7 +345,7 @@ fn make(
         Alpn::Http1 => b"http/1.1".to_vec(),
         Alpn::Http2 => b"h2".to_vec(),
     }];
-    Ok(Ready { config: Arc::new(config), verifier, pair: pair.transpose()?, files, checked_at: Instant::now() })
+    Ok(Ready { config: Arc::new(config), verifier, pair, files, checked_at: Instant::now(), texts: texts.weak() })
 }
 
 /// The names of a certificate that was shown, at most 64; none where it cannot be read.

@@ -80,8 +80,6 @@ impl Visitor {
             (404, What::Removed) => self.sessions.wrote(called, name, What::Saw(None), None),
             // Refused for now: it may have reached the API server all the same.
             (503, _) => self.sessions.in_doubt(called, name, what),
-            // Another client removed it, before or after it was written.
-            (409, What::Put(_)) if answer["code"] == "terminating" => self.sessions.in_doubt(called, name, what),
             _ => panic!("{what:?}: {status}: {answer}"),
         }
         true

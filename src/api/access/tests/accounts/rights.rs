@@ -47,6 +47,12 @@ async fn an_account_that_asks_about_ever_new_namespaces_is_stopped_and_alone() {
     }
     assert_eq!(cluster.state().questions, asked, "nothing more is asked for it");
     assert_eq!(write("bank").await, Ok(true), "what it may do goes on");
+    server.world.pass(Duration::from_secs(31));
+    for n in 0..32 {
+        assert_eq!(write(&format!("made-up-{n}")).await, Ok(false), "as it was");
+    }
+    assert_eq!(cluster.state().questions, asked, "nor again about the same");
+    assert_eq!(write("bank").await, Ok(true));
     server.world.pass(Duration::from_secs(61));
     assert_eq!(write("made-up-99").await, Ok(false));
     server.stop().await;
@@ -72,7 +78,13 @@ async fn other_namespaces_take_what_rbac_allows_there() {
     let principal = server.world.ask(&Ask::register().bearer(&token)).expect("admitted").principal;
     let refused = principal.require_write("bank").expect_err("only that request was about it");
     assert!(refused.message.contains("system:serviceaccount:shop:api may not do this in the namespace bank"));
-    assert!(refused.hinted().is_some_and(|hint| hint.contains("--serviceaccount=shop:api")), "{refused:?}");
+    let role = |verb| {
+        let hint = principal.outside("bank", verb).hinted().expect("a hint").to_owned();
+        assert!(hint.contains("--serviceaccount=shop:api"), "{hint}");
+        hint.split_once("--clusterrole=").and_then(|(_, rest)| Some(rest.split_once(' ')?.0.to_owned()))
+    };
+    assert_eq!(role(AccessVerb::Update).as_deref(), Some("portolan-writer"));
+    assert_eq!(role(AccessVerb::List).as_deref(), Some("portolan-viewer"), "no more than it needs");
     server.stop().await;
 }
 
