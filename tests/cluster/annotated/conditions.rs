@@ -110,9 +110,9 @@ async fn somebody_who_writes_all_the_time_delays_nothing_and_loses_nothing() {
     let mut count = 0;
     for (is, why) in [("False", "ConnectRefused"), ("True", "Healthy")] {
         if is == "False" {
-            backend.down().await
+            backend.down().await;
         } else {
-            backend.up()
+            backend.up();
         }
         until(&format!("it is {is}"), async || {
             count += 1;

@@ -21,9 +21,9 @@ async fn targets_are_the_healthy_instances_and_nothing_else_changes() {
     a["labels"] = json!({ "owner": "staff" });
     a["providerSpecific"] = json!([{ "name": "aws/weight", "value": "10" }]);
     a["setIdentifier"] = json!("one");
-    let text = endpoint("db.example.com", "TXT", &["\"kept\""]);
+    let other = endpoint("db.example.com", "TXT", &["\"kept\""]);
     let endpoints =
-        [a.clone(), endpoint("db.example.com", "AAAA", &[]), text.clone(), endpoint("w.example.com", "CNAME", &[])];
+        [a.clone(), endpoint("db.example.com", "AAAA", &[]), other.clone(), endpoint("w.example.com", "CNAME", &[])];
     stage.put(KIND, "db", &orders(), &json!({ "endpoints": endpoints })).await;
     let label = json!({
         "apiVersion": "externaldns.k8s.io/v1alpha1", "kind": "DNSEndpoint", "metadata": { "labels": { "team": "data" } },
@@ -52,17 +52,17 @@ async fn targets_are_the_healthy_instances_and_nothing_else_changes() {
     manifest["spec"]["instances"][0]["drain"] = json!({ "reason": "new disks" });
     manifest["spec"]["instances"][3]["weight"] = json!(0);
     stage.apply(&manifest).await;
-    let other: &[&str] = &["db-two.corp.example"];
-    stage.until_targets("db", &[&["192.0.2.9"], v6, txt, other]).await;
+    let second: &[&str] = &["db-two.corp.example"];
+    stage.until_targets("db", &[&["192.0.2.9"], v6, txt, second]).await;
     manifest["spec"]["instances"][3]["weight"] = json!(100);
     manifest["spec"]["instances"][0]["drain"] = json!(null);
     stage.apply(&manifest).await;
-    stage.until_targets("db", &[&["192.0.2.9", "192.0.2.10"], v6, txt, other]).await;
+    stage.until_targets("db", &[&["192.0.2.9", "192.0.2.10"], v6, txt, second]).await;
 
     let object = stage.get(KIND, "db").await;
     let mut now = object.data["spec"]["endpoints"][0].clone();
     now["targets"] = a["targets"].clone();
-    assert_eq!((now, &object.data["spec"]["endpoints"][2]), (a, &text));
+    assert_eq!((now, &object.data["spec"]["endpoints"][2]), (a, &other));
     assert_eq!(object.metadata.labels.expect("labels")["team"], "data");
     let managers = object.metadata.managed_fields.expect("managers");
     let staff = managers.iter().find(|entry| entry.manager.as_deref() == Some("staff")).expect("still there");

@@ -255,21 +255,10 @@ impl Setup {
             let stop = token();
             async move { reporter.run(stop).await.expect("the reporter") }
         });
-        if let Some(adopter) = adopter {
-            let stop = token();
-            parts.spawn(async move { Box::pin(adopter.run(stop)).await.expect("the adopter") });
-        }
+        spawn_optional(&mut parts, &first, adopter, publisher, annotated);
         if let Some(task) = policy_task {
             let stop = token();
             parts.spawn(async move { task.run(stop).await.expect("the watch of policies") });
-        }
-        if let Some(publisher) = publisher {
-            let stop = token();
-            parts.spawn(async move { Box::pin(publisher.run(stop)).await.expect("the publisher") });
-        }
-        if let Some(annotated) = annotated {
-            let stop = token();
-            parts.spawn(async move { Box::pin(annotated.run(stop)).await.expect("the writer of annotated objects") });
         }
         parts.spawn({
             let stop = token();
@@ -316,6 +305,28 @@ impl Setup {
             epoch: Some(Epoch::of(&uuid::Uuid::from_u128(7))),
             durable: false,
         }
+    }
+}
+
+fn spawn_optional(
+    parts: &mut JoinSet<()>,
+    stop: &CancellationToken,
+    adopter: Option<Adopter>,
+    publisher: Option<Publisher>,
+    annotated: Option<AnnotatedTask>,
+) {
+    let token = || stop.clone();
+    if let Some(adopter) = adopter {
+        let stop = token();
+        parts.spawn(async move { Box::pin(adopter.run(stop)).await.expect("the adopter") });
+    }
+    if let Some(publisher) = publisher {
+        let stop = token();
+        parts.spawn(async move { Box::pin(publisher.run(stop)).await.expect("the publisher") });
+    }
+    if let Some(annotated) = annotated {
+        let stop = token();
+        parts.spawn(async move { Box::pin(annotated.run(stop)).await.expect("the writer of annotated objects") });
     }
 }
 
