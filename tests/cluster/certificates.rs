@@ -230,7 +230,7 @@ async fn a_service_cannot_use_the_certificates_of_another_namespace() {
     bundle(plane, &mail, &ca).await;
     until_said(&other, "the Secret probe-tls of this namespace does not exist").await;
 
-    let mut reaching = manifest(&mail, "ledger", &[backend.url.clone()]);
+    let mut reaching = manifest(&mail, "ledger", std::slice::from_ref(&backend.url));
     let tls = json!({ "caFrom": { "configMap": "corp-ca", "namespace": shop } });
     reaching["spec"]["check"] = json!({ "http": { "tls": tls } });
     let refused = plane.kubectl().apply(&reaching.to_string()).await.expect_err("refused").to_string();

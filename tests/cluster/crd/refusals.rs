@@ -167,25 +167,6 @@ fn checks() -> Vec<Refusal> {
         http(&json!({"host": "a b"}), "check.http.host", "host in body should match"),
         http(&json!({"expectedStatuses": [600]}), "expectedStatuses[0]", "less than or equal to 599"),
         http(&json!({"expectedStatuses": vec![200; 17]}), "expectedStatuses", "must have at most 16 items"),
-        http(&json!({"tls": {"ca": "../ca.pem"}}), "tls.ca", "ca in body should match"),
-        http(&json!({"tls": {"clientCert": ".hidden"}}), "tls.clientCert", "clientCert in body should match"),
-        http(
-            &json!({"tls": {"caFrom": {"configMap": "../a"}}}),
-            "tls.caFrom.configMap",
-            "configMap in body should match",
-        ),
-        http(&json!({"tls": {"caFrom": {"secret": "A"}}}), "tls.caFrom.secret", "secret in body should match"),
-        http(&json!({"tls": {"caFrom": {"secret": "a", "key": "a/b"}}}), "tls.caFrom.key", "key in body should match"),
-        http(&json!({"tls": {"caFrom": {}}}), "tls.caFrom", "name either a configMap or a secret"),
-        http(
-            &json!({"tls": {"caFrom": {"configMap": "a", "secret": "a"}}}),
-            "tls.caFrom",
-            "name either a configMap or a secret",
-        ),
-        http(&json!({"tls": {"ca": "a", "caFrom": {"secret": "a"}}}), "tls.caFrom", "not both"),
-        http(&json!({"tls": {"clientCert": "a", "clientCertFrom": {"secret": "a"}}}), "tls.clientCertFrom", "not both"),
-        http(&json!({"tls": {"clientCertFrom": {}}}), "tls.clientCertFrom.secret", "Required value"),
-        http(&json!({"tls": {"serverName": "a b"}}), "tls.serverName", "serverName in body should match"),
         one(&json!({"check": {"grpc": {"service": "a\nb"}}}), "grpc.service", "service in body should match"),
         http(
             &json!({"headers": (0..9).map(|i| json!({"name": format!("x{i}"), "value": ""})).collect::<Value>()}),
@@ -207,6 +188,30 @@ fn checks() -> Vec<Refusal> {
         header("Host", "x", FRAMING),
         header("Transfer-Encoding", "chunked", FRAMING),
         header("x-a", "a\r\nb: c", "value in body should match"),
+    ]
+}
+
+fn certificates() -> Vec<Refusal> {
+    vec![
+        http(&json!({"tls": {"ca": "../ca.pem"}}), "tls.ca", "ca in body should match"),
+        http(&json!({"tls": {"clientCert": ".hidden"}}), "tls.clientCert", "clientCert in body should match"),
+        http(
+            &json!({"tls": {"caFrom": {"configMap": "../a"}}}),
+            "tls.caFrom.configMap",
+            "configMap in body should match",
+        ),
+        http(&json!({"tls": {"caFrom": {"secret": "A"}}}), "tls.caFrom.secret", "secret in body should match"),
+        http(&json!({"tls": {"caFrom": {"secret": "a", "key": "a/b"}}}), "tls.caFrom.key", "key in body should match"),
+        http(&json!({"tls": {"caFrom": {}}}), "tls.caFrom", "name either a configMap or a secret"),
+        http(
+            &json!({"tls": {"caFrom": {"configMap": "a", "secret": "a"}}}),
+            "tls.caFrom",
+            "name either a configMap or a secret",
+        ),
+        http(&json!({"tls": {"ca": "a", "caFrom": {"secret": "a"}}}), "tls.caFrom", "not both"),
+        http(&json!({"tls": {"clientCert": "a", "clientCertFrom": {"secret": "a"}}}), "tls.clientCertFrom", "not both"),
+        http(&json!({"tls": {"clientCertFrom": {}}}), "tls.clientCertFrom.secret", "Required value"),
+        http(&json!({"tls": {"serverName": "a b"}}), "tls.serverName", "serverName in body should match"),
     ]
 }
 
@@ -420,5 +425,8 @@ fn labels_and_drains() -> Vec<Refusal> {
 }
 
 pub(super) fn all() -> Vec<Refusal> {
-    [urls(), checks(), named_checks(), identities(), labels_and_drains(), instances()].into_iter().flatten().collect()
+    [urls(), checks(), certificates(), named_checks(), identities(), labels_and_drains(), instances()]
+        .into_iter()
+        .flatten()
+        .collect()
 }

@@ -110,7 +110,7 @@ impl Stage {
             let status = status(&self.objects, "shop").await;
             let all = status["instances"].as_array().cloned().unwrap_or_default();
             let found = all.into_iter().find(|one| one["name"] == instance).unwrap_or_default();
-            message = found["message"].as_str().unwrap_or_default().to_owned();
+            found["message"].as_str().unwrap_or_default().clone_into(&mut message);
             found["reason"] == reason
         })
         .await;

@@ -200,21 +200,12 @@ impl Setup {
             events.clone(),
             metrics.clone(),
         );
-        let (publisher, publications) = match self.publishing(names, Arc::new(on_demand.clone()), &policies) {
-            None => (None, Publications::off()),
-            Some(settings) => {
-                let (publisher, publications) = Publisher::new(
-                    client.clone(),
-                    ingest.clone(),
-                    catalog.clone(),
-                    installs.clone(),
-                    leadership.clone(),
-                    settings,
-                    metrics.clone(),
-                );
-                (Some(publisher), publications)
-            }
-        };
+        let publishing = self.publishing(names, Arc::new(on_demand.clone()), &policies).map(|settings| {
+            let (ingest, catalog, installs) = (ingest.clone(), catalog.clone(), installs.clone());
+            Publisher::new(client.clone(), ingest, catalog, installs, leadership.clone(), settings, metrics.clone())
+        });
+        let (publisher, publications) = publishing.unzip();
+        let publications = publications.unwrap_or_else(Publications::off);
         let adopter = self.adopts.then(|| {
             let (leadership, watched) = (leadership.clone(), self.namespaces.clone());
             Adopter::new(client.clone(), ingest.clone(), installs.clone(), leadership, events.clone(), watched)
@@ -234,16 +225,9 @@ impl Setup {
             let (client, leadership) = (client.clone(), leadership.clone());
             AnnotatedTask::new(client, ingest, catalog, installs, leadership, settings, metrics.clone()).0
         });
-        let reporter = Reporter::new(
-            client,
-            ingest.clone(),
-            catalog.clone(),
-            installs.clone(),
-            leadership,
-            events,
-            metrics.clone(),
-        )
-        .with_publications(publications);
+        let (objects, verdicts) = (ingest.clone(), catalog.clone());
+        let reporter = Reporter::new(client, objects, verdicts, installs, leadership, events, metrics.clone())
+            .with_publications(publications);
 
         let (first, stop, mut parts) = (CancellationToken::new(), CancellationToken::new(), JoinSet::new());
         let token = || first.clone();
@@ -255,11 +239,7 @@ impl Setup {
             let stop = token();
             async move { reporter.run(stop).await.expect("the reporter") }
         });
-        spawn_optional(&mut parts, &first, adopter, publisher, annotated);
-        if let Some(task) = policy_task {
-            let stop = token();
-            parts.spawn(async move { task.run(stop).await.expect("the watch of policies") });
-        }
+        spawn_optional(&mut parts, &first, policy_task, adopter, publisher, annotated);
         parts.spawn({
             let stop = token();
             async move { guarding.run(stop).await.expect("the watch of installs") }
@@ -311,11 +291,16 @@ impl Setup {
 fn spawn_optional(
     parts: &mut JoinSet<()>,
     stop: &CancellationToken,
+    policies: Option<PolicyTask>,
     adopter: Option<Adopter>,
     publisher: Option<Publisher>,
     annotated: Option<AnnotatedTask>,
 ) {
     let token = || stop.clone();
+    if let Some(policies) = policies {
+        let stop = token();
+        parts.spawn(async move { policies.run(stop).await.expect("the watch of policies") });
+    }
     if let Some(adopter) = adopter {
         let stop = token();
         parts.spawn(async move { Box::pin(adopter.run(stop)).await.expect("the adopter") });
