@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-/// Longest prefix of a key, in characters.
-const MAX_PREFIX: usize = 253;
+/// Longest key, in characters: a prefix of 253, a slash and a name.
+const MAX_KEY: usize = 317;
 /// Longest name of a key, and longest value, in characters.
 const MAX_NAME: usize = 63;
-/// Most requirements of a selector.
+/// Most labels, and most expressions, of a selector.
 pub const MAX_REQUIREMENTS: usize = 32;
+/// Most requirements of a selector: its labels and its expressions.
+const MAX_BOTH: usize = 2 * MAX_REQUIREMENTS;
 /// Most values of a requirement.
 pub const MAX_VALUES: usize = 64;
 
@@ -81,8 +83,8 @@ impl LabelSelector {
     /// # Errors
     /// A sentence that names the first requirement that is wrong.
     pub fn new(requirements: Vec<Requirement>) -> Result<Self, String> {
-        if requirements.len() > MAX_REQUIREMENTS {
-            return Err(format!("at most {MAX_REQUIREMENTS} requirements; there are {}", requirements.len()));
+        if requirements.len() > MAX_BOTH {
+            return Err(format!("at most {MAX_BOTH} requirements; there are {}", requirements.len()));
         }
         requirements.iter().try_for_each(Requirement::accept)?;
         Ok(Self(requirements))
@@ -175,7 +177,7 @@ fn is_key(key: &str) -> bool {
             let part = |part: &str| {
                 !part.is_empty() && is_made_of(part, |c| c.is_ascii_lowercase() || c.is_ascii_digit(), "-")
             };
-            prefix.len() <= MAX_PREFIX && prefix.split('.').all(part) && is_name(name)
+            key.len() <= MAX_KEY && prefix.split('.').all(part) && is_name(name)
         }
     }
 }

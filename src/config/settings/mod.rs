@@ -280,7 +280,7 @@ ClusterSettings {
         => /// Empty for all.
         Vec<Namespace> = reader.text("watch_namespaces", parse::namespaces).unwrap_or_default();
     watch_selector "PORTOLAN_WATCH_SELECTOR" "SELECTOR" "none"
-        "Cluster mode: label selector of the namespaces whose services are watched, such as tenant,stage!=dev; of those in PORTOLAN_WATCH_NAMESPACES"
+        "Cluster mode: watch services only in namespaces that this label selector selects, such as tenant,stage!=dev; PORTOLAN_WATCH_NAMESPACES applies, too"
         => Option<LabelSelector> = reader.text("watch_selector", parse::label_selector);
     policies "PORTOLAN_POLICIES" "BOOL" "false"
         "Cluster mode: follow the NamespacePolicy objects; nothing is probed or registered before they are listed"
@@ -299,7 +299,7 @@ ClusterSettings {
         "Cluster mode: publish instances as endpoints of the core Services that spec.publish names"
         => bool = reader.flag("publish", false);
     publish_deny "PORTOLAN_PUBLISH_DENY" "CIDRS" "those that the cluster's API names"
-        "Cluster mode: networks whose addresses are never published, separated by commas: those of the cluster's pods, Services and nodes that cannot be learned from it; `none` if there are none"
+        "Cluster mode: networks whose addresses are never published, separated by commas: name the networks of pods, Services and nodes that Portolan cannot learn from the cluster; `none` if there are none"
         => /// None if nothing is published before the networks were learned.
         Option<Vec<IpNet>> = reader.text("publish_deny", parse::networks_or_none);
     adopt "PORTOLAN_ADOPT" "BOOL" "false"

@@ -155,7 +155,8 @@ pub struct CheckDefaultsSpec {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct CheckLimitsSpec {
-    /// The least number of seconds between two probes of an instance, 1 to 86400. It holds for the default interval, too.
+    /// The shortest interval in seconds, 1 to 86400. It holds for the default interval, too. Probes that confirm a change may come sooner:
+    /// after retryIntervalSeconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = *INTERVAL.start(), max = *INTERVAL.end()))]
     pub min_interval_seconds: Option<i32>,

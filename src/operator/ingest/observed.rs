@@ -73,9 +73,11 @@ impl ObservedObject {
 
     /// Follows what applies to its namespace.
     pub(in crate::operator) fn govern(&mut self, namespaces: &View) {
-        self.watched = namespaces.watches(self.key().namespace());
+        let ruling = namespaces.of(self.key().namespace());
+        // What must not be registered yet is not shown either.
+        self.watched = namespaces.watches(self.key().namespace()) && ruling.is_known();
         let plain = self.ungoverned.take();
-        match namespaces.of(self.key().namespace()) {
+        match ruling {
             Ruling::Policy(policy) => {
                 let plain = plain.unwrap_or_else(|| Arc::new(self.parsed.clone()));
                 self.parsed = read::govern(&plain, &policy);

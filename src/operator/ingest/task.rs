@@ -191,9 +191,9 @@ impl IngestTask {
         for key in self.index.of_namespaces(&self.namespaces.changed_since(&before)) {
             let Some(before) = self.index.get(&key).cloned() else { continue };
             let mut observed = ObservedObject::clone(&before);
-            observed.govern(&self.namespaces);
+            // The endpoints of one that was set aside were not followed meanwhile.
+            self.adopt(&mut observed);
             if observed.parsed != before.parsed || observed.is_watched() != before.is_watched() {
-                self.order(&mut observed);
                 self.replace(observed, batch);
             }
         }

@@ -114,6 +114,11 @@ impl Table {
         self.policies.iter().flat_map(BTreeMap::values)
     }
 
+    /// A policy that was never readable: it may be about any namespace, so it is not known what applies to them.
+    pub(in crate::operator) fn unclear(&self) -> Option<&KnownPolicy> {
+        self.policies().find(|known| known.policy.is_none())
+    }
+
     /// The namespaces that the policy selects.
     pub(in crate::operator) fn selected<'a>(&'a self, policy: &'a KnownPolicy) -> impl Iterator<Item = &'a str> {
         let namespaces = self.namespaces.iter().flatten();
@@ -122,12 +127,22 @@ impl Table {
             .map(|(name, _)| name.as_str())
     }
 
+    /// A policy that can no longer be read stays in force as it was read last, since it may be all that keeps tenants apart.
     pub(in crate::operator) fn on_policies(&mut self, news: News<KnownPolicy>) {
         match (news, &mut self.policies) {
             (News::Listed(_, all), policies) => {
-                *policies = Some(all.into_iter().map(|policy| (Arc::clone(&policy.name), policy)).collect());
+                let mut before = policies.take().unwrap_or_default();
+                let kept = |mut policy: KnownPolicy| {
+                    policy.policy = policy.policy.or_else(|| before.remove(&policy.name)?.policy);
+                    (Arc::clone(&policy.name), policy)
+                };
+                *policies = Some(all.into_iter().map(kept).collect());
             }
-            (News::Put(policy), Some(policies)) => drop(policies.insert(Arc::clone(&policy.name), *policy)),
+            (News::Put(policy), Some(policies)) => {
+                let mut policy = *policy;
+                policy.policy = policy.policy.or_else(|| policies.remove(&policy.name)?.policy);
+                policies.insert(Arc::clone(&policy.name), policy);
+            }
             (News::Removed(policy), Some(policies)) => drop(policies.remove(&policy.name)),
             (News::Put(_) | News::Removed(_), None) => {}
         }

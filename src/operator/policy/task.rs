@@ -126,6 +126,11 @@ impl PolicyTask {
             }
             Message::Namespaces(Followed::NotServed) => return,
         }
+        if let Some(unclear) = self.table.unclear() {
+            let problem = unclear.problem.as_deref().unwrap_or("its selector cannot be read");
+            let problem = format!("NamespacePolicy {}: {problem}; correct or remove it", unclear.name);
+            return self.say(problem, None);
+        }
         let view = self.table.view();
         if view.is_known() {
             self.policies.set_problem(None);
@@ -136,12 +141,15 @@ impl PolicyTask {
 
     /// Before the first list, nothing is probed. After it, what was listed stays in force.
     fn refused(&mut self, what: &str, why: &str) {
-        let problem = format!("{what} cannot be listed and watched; apply crds/ and {COMPONENT}");
+        self.say(format!("{what} cannot be listed and watched; apply crds/ and {COMPONENT}"), Some(why));
+    }
+
+    fn say(&mut self, problem: String, why: Option<&str>) {
         if !std::mem::replace(&mut self.warned, true) {
             let known = self.policies.is_known();
-            let effect =
-                if known { "what was listed before stays in force" } else { "nothing is probed or registered" };
-            tracing::warn!("{problem}; until then {effect}; this is tried again: {why}");
+            let effect = if known { "what applied before stays in force" } else { "nothing is probed or registered" };
+            let why = why.map(|why| format!("; this is tried again: {why}")).unwrap_or_default();
+            tracing::warn!("{problem}; until then {effect}{why}");
         }
         self.policies.set_problem(Some(problem));
     }

@@ -166,7 +166,14 @@ impl Shared {
             let namespace = namespace.parse().unwrap_or_default();
             return Err(WriteError::NamespaceClosed { namespace, open: Arc::clone(open) });
         }
-        if policies.is_known() && !policies.watches(namespace) {
+        if !policies.is_known() {
+            // Renewals change nothing; `ask` refuses the rest.
+            return Ok(());
+        }
+        if !policies.of(namespace).is_known() {
+            return Err(ClusterError::PoliciesUnknown.into());
+        }
+        if !policies.watches(namespace) {
             return Err(WriteError::NamespaceNotWatched(namespace.parse().unwrap_or_default()));
         }
         Ok(())
