@@ -273,3 +273,19 @@ fn what_is_not_watched_is_set_aside_and_comes_back_in_order() {
     list(&mut index, &None, 50, &[]);
     assert!(index.aside().is_empty(), "a list without it removes it");
 }
+
+#[test]
+fn what_is_in_a_namespace_that_is_not_known_yet_is_set_aside() {
+    let mut table = Table::new(&PolicySettings { policies: true, selector: None });
+    table.on_policies(follow::News::Listed(None, Vec::new()));
+    table.on_namespaces(follow::News::Listed(None, Vec::new()));
+    let mut index = index();
+    let mut early = ObservedObject::clone(&known("cart", 1, 10));
+    early.govern(&table.view());
+    assert_eq!(index.put(Arc::new(early)), None, "its policies might forbid it");
+    let shop = KnownNamespace { name: "shop".to_owned(), labels: BTreeMap::new() };
+    table.on_namespaces(follow::News::Put(Box::new(shop)));
+    let mut object = ObservedObject::clone(&known("cart", 1, 10));
+    object.govern(&table.view());
+    assert!(matches!(index.replace(Arc::new(object)), Some(MirrorChange::Put(_))));
+}

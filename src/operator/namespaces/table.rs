@@ -273,6 +273,24 @@ mod tests {
     }
 
     #[test]
+    fn a_policy_that_cannot_be_read_lifts_nothing() {
+        let settings = PolicySettings { policies: true, selector: None };
+        let unreadable = || policy("p", &json!({ "checks": 7 }));
+        let mut table = Table::new(&settings);
+        table.on_policies(News::Listed(None, vec![unreadable()]));
+        table.on_namespaces(News::Listed(None, vec![namespace("a", Some("a"))]));
+        assert_eq!(table.unclear().map(|unclear| &*unclear.name), Some("p"), "nobody knows whom it is about");
+        table.on_policies(News::Put(Box::new(of_tenant("p", "a"))));
+        assert!(table.unclear().is_none());
+        for news in [News::Put(Box::new(unreadable())), News::Listed(None, vec![unreadable()])] {
+            table.on_policies(news);
+            assert_eq!(names(&table.view(), "a"), "p", "as it was read last");
+            assert!(table.unclear().is_none());
+            assert!(table.policies().all(|known| known.problem.is_some()), "and its status says so");
+        }
+    }
+
+    #[test]
     fn a_selector_alone_needs_no_policies() {
         let mut table = Table::new(&PolicySettings { policies: false, selector: "tenant=a".parse().ok() });
         assert!(!table.view().is_known() && !table.view().watches("a"));

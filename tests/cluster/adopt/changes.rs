@@ -215,3 +215,26 @@ async fn a_change_of_one_slice_is_one_change_and_nothing_is_listed_again() {
     assert_eq!(after.instances[1].name, name);
     replica.stop().await;
 }
+
+#[tokio::test]
+async fn endpoints_that_change_while_their_namespace_is_not_watched_count_once_it_is_watched_again() {
+    let stage = Stage::new().await;
+    let label = async |label: &str| {
+        let args = ["label", "--overwrite", "namespace", &stage.namespace, label];
+        stage.plane.kubectl().run(&args).await.expect("labelled");
+    };
+    let watched = format!("adopt-watched={}", stage.namespace);
+    stage.slice("web-1", &http(8080), &[pod("a", "10.1.0.1", true)]).await;
+    stage.apply(json!({ "from": { "service": "web" } })).await;
+    let replica = Setup::of(&stage.namespace).adopts().selects(&watched).start(stage.plane.admin()).await;
+    replica.until_complete().await;
+    assert!(replica.entry(&stage.namespace, "shop").is_none());
+    label(&watched).await;
+    stage.until_instances(&replica, &[A]).await;
+    label("adopt-watched-").await;
+    replica.until_gone(&stage.namespace, "shop").await;
+    stage.slice("web-1", &http(8080), &[pod("b", "10.1.0.2", true)]).await;
+    label(&watched).await;
+    stage.until_instances(&replica, &[B]).await;
+    replica.stop().await;
+}
