@@ -36,6 +36,11 @@ fn condition_type(kind: Kind) -> &'static str {
     }
 }
 
+/// Whether it has a condition of this type, whoever wrote it.
+pub(super) fn is_present(kind: Kind, workload: &Workload) -> bool {
+    workload.conditions.iter().any(|condition| condition["type"] == condition_type(kind))
+}
+
 /// The operations of a JSON patch of its status; none if the condition is as it should be.
 pub(super) fn patch(kind: Kind, held: &Held, workload: &Workload, target: Target<'_>, now: UnixMs) -> Vec<Value> {
     let found = find::service(held, target).and_then(|service| find::of_workload(held, workload, service));
@@ -53,7 +58,12 @@ pub(super) fn patch(kind: Kind, held: &Held, workload: &Workload, target: Target
     {
         return Vec::new();
     }
-    if before.is_some_and(|before| is_only && says(before, &verdict, suffix)) {
+    // Nobody owns a service that is missing, and another install may word it in another way.
+    let is_said = |before: &Value| match target {
+        Target::Missing => has_reason(before, &verdict),
+        Target::Found(_) | Target::Unusable => says(before, &verdict, suffix),
+    };
+    if is_only && before.is_some_and(is_said) {
         return Vec::new();
     }
     let condition = written(kind, &verdict, suffix, before, now);
@@ -78,9 +88,11 @@ pub(super) fn patch(kind: Kind, held: &Held, workload: &Workload, target: Target
 
 /// Whether the condition says this already, whenever it was written.
 fn says(condition: &Value, verdict: &Verdict, suffix: &str) -> bool {
-    condition["status"] == status(verdict)
-        && condition["reason"] == verdict.reason
-        && condition["message"] == message(verdict, suffix)
+    has_reason(condition, verdict) && condition["message"] == message(verdict, suffix)
+}
+
+fn has_reason(condition: &Value, verdict: &Verdict) -> bool {
+    condition["status"] == status(verdict) && condition["reason"] == verdict.reason
 }
 
 fn status(verdict: &Verdict) -> &'static str {

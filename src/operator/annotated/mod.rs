@@ -9,8 +9,10 @@
 //!
 //! 1. [`kind`]: the kinds. [`object`]: what is kept of an object. [`find`]: which instances it stands for.
 //! 2. [`plan`]: what it should say. [`condition`]: as a condition. [`records`]: as targets of DNS records. Pure.
-//! 3. [`task`]: the task. [`view`]: all annotated objects. [`mod@write`]: one write. [`states`]: whether it works.
+//! 3. [`task`]: the task. [`view`]: all annotated objects. [`absences`]: services that are missing. [`mod@write`]: one write. [`states`]:
+//!    whether it works.
 
+mod absences;
 mod condition;
 mod find;
 mod kind;

@@ -8,6 +8,14 @@ use super::object::{Content, Held};
 use super::{condition, records};
 use crate::model::time::UnixMs;
 
+/// Whether the object has a condition or a note of the kind that is written here.
+pub(super) fn says_anything(kind: Kind, held: &Held) -> bool {
+    match &held.content {
+        Content::Workload(workload) => condition::is_present(kind, workload),
+        Content::Records(records) => records.note.is_some(),
+    }
+}
+
 /// The operations of a JSON patch of the object, or of its status; none if it is as it should be. They touch nothing else, and are refused
 /// if somebody has changed the object meanwhile.
 pub(super) fn patch(kind: Kind, held: &Held, target: Target<'_>, now: UnixMs) -> Option<Vec<Value>> {

@@ -38,6 +38,8 @@ enum Outcome {
 pub(super) fn patch(held: &Held, records: &Records, target: Target<'_>) -> Vec<Value> {
     let instances = match instances(held, target) {
         Ok(instances) => instances,
+        // Nobody owns a service that is missing, and another install may word it in another way.
+        Err((reason, _)) if matches!(target, Target::Missing) && has_reason(records, reason) => return Vec::new(),
         Err((reason, message)) => {
             return note(records, &format!("{reason}: {message}; the targets stay as they are")).into_iter().collect();
         }
@@ -67,6 +69,11 @@ fn note(records: &Records, text: &str) -> Option<Value> {
     let text = text::escape(text, MAX_NOTE);
     let path = format!("/metadata/annotations/{}", TARGETS.replace('/', "~1"));
     (records.note.as_deref() != Some(&*text)).then(|| json!({ "op": "add", "path": path, "value": text }))
+}
+
+fn has_reason(records: &Records, reason: &str) -> bool {
+    let noted = records.note.as_deref().and_then(|note| note.split_once(':'));
+    noted.is_some_and(|(noted, _)| noted == reason)
 }
 
 /// Without counts and addresses, so that it seldom changes.

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::absences::Absences;
 use super::find::Target;
 use super::kind::Kind;
 use super::object::{ObjectRef, Seen};
@@ -25,7 +26,7 @@ use crate::catalog::{Batch, Catalog, Entry, Feed, FeedError};
 use crate::model::backoff::Backoff;
 use crate::model::name::{Namespace, ServiceKey};
 use crate::model::outcome::Health;
-use crate::model::ports::Leadership;
+use crate::model::ports::{Leadership, NamespacePolicies as _};
 use crate::model::time::UnixMs;
 use crate::operator::events::bucket::Bucket;
 use crate::operator::ingest::{Changed, Ingest};
@@ -83,6 +84,7 @@ pub struct AnnotatedTask {
     changed: Changed,
     view: View,
     queue: PausingQueue<ObjectRef>,
+    absences: Absences,
     writes: FuturesUnordered<BoxFuture<'static, (ObjectRef, WriteOutcome)>>,
     /// What is being written, by the revision that it is based on.
     busy: HashMap<ObjectRef, u64>,
@@ -90,6 +92,8 @@ pub struct AnnotatedTask {
     pauses: Backoff,
     paused_until: Option<Instant>,
     leads: bool,
+    /// The version of the policies that was heeded last.
+    followed: u64,
 }
 
 impl AnnotatedTask {
@@ -117,12 +121,14 @@ impl AnnotatedTask {
             states: states.clone(),
             view: View::default(),
             queue: PausingQueue::default(),
+            absences: Absences::default(),
             writes: FuturesUnordered::new(),
             busy: HashMap::new(),
             bucket: Bucket::new(RATE.0, RATE.1),
             pauses: OUTAGE_PAUSES,
             paused_until: None,
             leads: false,
+            followed: 0,
         };
         (task, states)
     }
@@ -223,7 +229,14 @@ impl AnnotatedTask {
         } else if was && !leads {
             self.rest();
         }
+        let version = self.settings.policies.version();
+        if version != std::mem::replace(&mut self.followed, version) {
+            self.mark_all();
+        }
         if leads && self.ingest.is_complete() {
+            while let Some(object) = self.absences.pop(now) {
+                self.queue.push(&object, false);
+            }
             self.start(now);
         }
     }
@@ -234,6 +247,7 @@ impl AnnotatedTask {
         self.writes.clear();
         self.busy.clear();
         self.queue.clear();
+        self.absences.clear();
         self.paused_until = None;
         for kind in self.settings.kinds.clone().into_iter().filter(|kind| self.states.is_listed(*kind)) {
             self.states.set(kind, KindState::Good);
@@ -250,7 +264,7 @@ impl AnnotatedTask {
             if self.busy.contains_key(&object) {
                 continue;
             }
-            match self.patch(&object) {
+            match self.patch(&object, now) {
                 Some(patch) => self.send(object, patch, now),
                 None => self.settled(&object),
             }
@@ -292,12 +306,35 @@ impl AnnotatedTask {
     }
 
     /// What has to be written; none if nothing, if that is another install's to do, or if what is known is about to change.
-    fn patch(&self, object: &ObjectRef) -> Option<Vec<Value>> {
+    fn patch(&mut self, object: &ObjectRef, now: Instant) -> Option<Vec<Value>> {
+        let Some(service) = self.missing(object) else {
+            self.absences.forget(object);
+            return self.planned(object);
+        };
+        let patch = self.planned(object);
+        self.absences.may_write(object, &service, patch.is_some(), now).then_some(patch)?
+    }
+
+    /// The service that it names, if that is missing and the object says anything of one.
+    fn missing(&self, object: &ObjectRef) -> Option<ServiceKey> {
+        let held = self.view.get(object).filter(|held| plan::says_anything(object.kind, held))?;
+        let key = held.service.as_ref().ok()?;
+        (self.watches(&object.namespace) && self.is_missing(key)).then(|| key.clone())
+    }
+
+    /// What is set aside is there, but its namespace is not watched, or comes back soon.
+    fn is_missing(&self, key: &ServiceKey) -> bool {
+        self.ingest.known(key).is_none() && self.ingest.known_aside(key).is_none()
+    }
+
+    fn planned(&self, object: &ObjectRef) -> Option<Vec<Value>> {
         let held = self.view.get(object).filter(|_| self.watches(&object.namespace))?;
         let now = UnixMs::wall();
         let plan = |target: Target<'_>| plan::patch(object.kind, held, target, now);
         let Ok(key) = &held.service else { return plan(Target::Missing) };
-        let Some(observed) = self.ingest.known(key) else { return plan(Target::Missing) };
+        let Some(observed) = self.ingest.known(key) else {
+            return self.is_missing(key).then(|| plan(Target::Missing))?;
+        };
         // Before its status says so, two installs may both take a service for their own.
         if !self.installs.owns(observed.status()) || observed.parsed.is_awaiting() {
             return None;
@@ -350,7 +387,8 @@ impl AnnotatedTask {
         if seen.revision == based_on {
             self.failed(&seen.object, refused(&seen.object, ALTERED), Instant::now());
         } else {
-            self.view.put(seen);
+            self.absences.written(&seen.object, Instant::now());
+            self.view.put_answer(seen);
         }
     }
 

@@ -199,6 +199,38 @@ fn a_service_that_is_missing_or_invalid_is_a_reason() {
     }
 }
 
+#[test]
+fn a_missing_service_or_a_wrong_name_is_never_only_worded_anew() {
+    for (name, reason) in [("orders", "ServiceNotFound"), ("Orders DB", "InvalidAnnotation")] {
+        let mut object = Object::workload();
+        object.1["metadata"]["annotations"]["portolan.dev/service"] = json!(name);
+        assert!(object.write(Target::Missing));
+        object.1["status"]["conditions"][0]["message"] = json!("in the words of another version");
+        assert!(!object.write(Target::Missing));
+        for (field, value) in [("status", "True"), ("reason", "Healthy")] {
+            object.1["status"]["conditions"][0][field] = json!(value);
+            assert!(object.write(Target::Missing), "{field}");
+        }
+        assert_eq!(object.condition(), ("False", reason));
+
+        let mut records = Object::records(&json!([{ "recordType": "A", "targets": ["192.0.2.9"] }]));
+        records.1["metadata"]["annotations"]["portolan.dev/service"] = json!(name);
+        for (note, writes) in [(format!("{reason}: in other words"), false), ("Written: the targets".to_owned(), true)]
+        {
+            records.1["metadata"]["annotations"]["portolan.dev/targets"] = json!(note);
+            assert_eq!(records.write(Target::Missing), writes, "{note}");
+        }
+    }
+}
+
+#[test]
+fn what_an_owner_says_is_worded_anew() {
+    let mut object = Object::workload();
+    object.over(vec![at(DOWN)]);
+    object.1["status"]["conditions"][0]["message"] = json!("in the words of another version");
+    assert!(object.over(vec![at(DOWN)]));
+}
+
 fn ip(name: &str, last: u8, health: (Health, Reason)) -> Instance {
     instance(name, &format!("tcp://192.0.2.{last}:80"), health)
 }

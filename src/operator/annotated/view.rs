@@ -45,6 +45,16 @@ impl View {
         Some(object)
     }
 
+    /// Keeps the answer to a write. The watch may be ahead of it: an object that has gone, or was replaced by another of its name, stays
+    /// so.
+    pub(super) fn put_answer(&mut self, seen: Seen) {
+        let uid = |held: &Held| held.uid.clone();
+        let known = self.objects.get(&seen.object).map(uid);
+        if known.is_some() && known == seen.held.as_ref().map(uid) {
+            self.put(seen);
+        }
+    }
+
     fn remove(&mut self, object: &ObjectRef) {
         let Some(Held { service: Ok(key), .. }) = self.objects.remove(object) else { return };
         if let Some(objects) = self.by_service.get_mut(&key) {
@@ -111,6 +121,21 @@ mod tests {
         assert_eq!((naming(&view, "orders"), naming(&view, "stock")), (vec!["c".into()], vec!["a".into()]));
         view.take(kind, News::Put(Box::new(seen("a", 7, None))));
         view.take(kind, News::Removed(Box::new(seen("c", 7, Some("orders")))));
+        assert_eq!((view.all().count(), view.by_service.len()), (0, 0));
+    }
+
+    #[test]
+    fn an_answer_brings_no_object_back() {
+        let mut view = View::default();
+        view.put(seen("a", 5, Some("orders")));
+        view.put_answer(seen("a", 6, Some("stock")));
+        assert_eq!(naming(&view, "stock"), ["a"]);
+        let mut other = seen("a", 8, Some("orders"));
+        other.held.as_mut().expect("annotated").uid = "2".to_owned();
+        view.put_answer(other);
+        assert_eq!(naming(&view, "stock"), ["a"], "that was another object of this name");
+        view.take(Kind::WorkloadEntry, News::Removed(Box::new(seen("a", 7, Some("stock")))));
+        view.put_answer(seen("a", 9, Some("stock")));
         assert_eq!((view.all().count(), view.by_service.len()), (0, 0));
     }
 }
