@@ -1,12 +1,13 @@
 //! What is known of each object that checks name, and which one is read next. Pure: callers pass the time.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::read::Parts;
 use crate::model::backoff::Backoff;
 use crate::model::certificates::{CertificateError, CertificateObject, ObjectPart, Pem};
+use crate::model::name::Namespace;
 
 /// Most objects.
 const MAX_OBJECTS: usize = 512;
@@ -16,6 +17,8 @@ const MAX_OF_NAMESPACE: usize = 128;
 const MAX_PARTS: usize = 8;
 /// Most bytes of all texts, each counted once however many objects have it.
 const MAX_BYTES: usize = 32 * 1024 * 1024;
+/// Most bytes of the texts of one namespace, each counted once, even if other namespaces have it too.
+const MAX_BYTES_OF_NAMESPACE: usize = 4 * 1024 * 1024;
 /// Time between two readings of an object.
 const REREAD: Duration = Duration::from_mins(1);
 /// Pauses after a reading that failed: somebody may be about to create the object, or the right to read it.
@@ -64,18 +67,44 @@ impl Known {
     fn new(now: Instant) -> Self {
         Self { parts: BTreeMap::new(), due: now, doubted_until: now, reading: false, retries: RETRIES, doubts: DOUBTS }
     }
+
+    /// The texts of its parts.
+    fn texts(&self) -> impl Iterator<Item = &Arc<Pem>> {
+        self.parts.values().filter_map(Part::text)
+    }
+
+    /// Whether it was read, and nothing in it is of use.
+    fn failed(&self) -> bool {
+        !self.reading && self.parts.values().all(|part| matches!(part.reading, Some(Err(_))))
+    }
+
+    fn asked_at(&self) -> Option<Instant> {
+        self.parts.values().map(|part| part.asked_at).max()
+    }
+}
+
+impl Part {
+    fn text(&self) -> Option<&Arc<Pem>> {
+        self.reading.as_ref()?.as_ref().ok()
+    }
+
+    /// Takes in what a reading gave. A text stays if its successor is out of reach for a reason that is not the object's:
+    /// the API server is away, or there is no room.
+    fn set(&mut self, read: Reading) {
+        let passing = matches!(read, Err(CertificateError::Unavailable(_) | CertificateError::TooMany(_)));
+        if !(passing && self.text().is_some()) {
+            self.reading = Some(read);
+        }
+    }
 }
 
 impl Table {
     /// What is known of a part. The object is read from now on.
     pub(super) fn ask(&mut self, object: &CertificateObject, part: &ObjectPart, now: Instant) -> Answer {
-        if !self.objects.contains_key(object) {
-            if self.objects.len() >= MAX_OBJECTS {
-                return Answer::Full("512 objects");
-            }
-            if self.objects.keys().filter(|other| other.namespace == object.namespace).count() >= MAX_OF_NAMESPACE {
-                return Answer::Full("128 objects of this namespace");
-            }
+        if !self.objects.contains_key(object)
+            && let Err(bound) = self.make_room(&object.namespace)
+        {
+            return Answer::Full(bound);
         }
         let known = self.objects.entry(object.clone()).or_insert_with(|| Known::new(now));
         if let Some(part) = known.parts.get_mut(part) {
@@ -88,6 +117,28 @@ impl Table {
         known.parts.insert(part.clone(), Part { reading: None, asked_at: now });
         known.due = now;
         Answer::Wanted
+    }
+
+    /// Makes room for one more object of this namespace.
+    ///
+    /// # Errors
+    /// The bound that is reached, if no object can be forgotten.
+    fn make_room(&mut self, namespace: &Namespace) -> Result<(), &'static str> {
+        let of_namespace = self.objects.keys().filter(|other| other.namespace == *namespace).count();
+        if of_namespace >= MAX_OF_NAMESPACE && !self.forget_failed(|other| other.namespace == *namespace) {
+            return Err("128 objects of this namespace");
+        }
+        if self.objects.len() >= MAX_OBJECTS && !self.forget_failed(|_| true) {
+            return Err("512 objects");
+        }
+        Ok(())
+    }
+
+    /// Forgets the object that failed and was not asked for longest. Those that are not read yet keep their turn. Returns whether there was one.
+    fn forget_failed(&mut self, among: impl Fn(&CertificateObject) -> bool) -> bool {
+        let failed = self.objects.iter().filter(|(object, known)| among(object) && known.failed());
+        let oldest = failed.min_by_key(|(_, known)| known.asked_at()).map(|(object, _)| object.clone());
+        oldest.is_some_and(|object| self.objects.remove(&object).is_some())
     }
 
     /// Makes the object due, unless that helped nothing a moment ago.
@@ -108,24 +159,23 @@ impl Table {
         Some((object.clone(), known.parts.keys().cloned().collect()))
     }
 
-    /// Takes in what a reading gave.
-    pub(super) fn finish(&mut self, object: &CertificateObject, read: Result<Parts, CertificateError>, now: Instant) {
-        let Some(mut known) = self.objects.remove(object) else { return };
+    /// Takes in what a reading gave. Returns whether all of it had room.
+    pub(super) fn finish(
+        &mut self,
+        object: &CertificateObject,
+        read: Result<Parts, CertificateError>,
+        now: Instant,
+    ) -> bool {
+        let Some(mut known) = self.objects.remove(object) else { return true };
         known.reading = false;
-        let good = match read {
-            Ok(parts) => self.take_parts(&mut known, parts, now),
+        let read = match read {
+            Ok(parts) => self.take_parts(&object.namespace, &mut known, parts, now),
             Err(error) => {
-                let transient = matches!(error, CertificateError::Unavailable(_));
-                for part in known.parts.values_mut() {
-                    // While the API server is away, what it said last stands.
-                    if !(transient && matches!(part.reading, Some(Ok(_)))) {
-                        part.reading = Some(Err(error.clone()));
-                    }
-                }
-                false
+                known.parts.values_mut().for_each(|part| part.set(Err(error.clone())));
+                Err(error)
             }
         };
-        if good {
+        if read.is_ok() {
             known.retries = RETRIES;
             known.due = now + REREAD.mul_f64(rand::random_range(0.9..=1.0));
         } else {
@@ -136,36 +186,67 @@ impl Table {
             known.due = now;
         }
         self.objects.insert(object.clone(), known);
+        !matches!(read, Err(CertificateError::TooMany(_)))
     }
 
-    /// Whether all parts could be read.
-    fn take_parts(&mut self, known: &mut Known, parts: Parts, now: Instant) -> bool {
-        let mut good = true;
-        for (part, read) in parts {
-            let Some(part) = known.parts.get_mut(&part) else { continue };
-            let read = Some(read.and_then(|pem| self.share(pem)));
-            if part.reading != read {
+    /// Takes in the parts of an object, which is not in the table meanwhile.
+    ///
+    /// # Errors
+    /// Why a part has no new text; that there is no room, if this is one of several reasons.
+    fn take_parts(
+        &mut self,
+        namespace: &Namespace,
+        known: &mut Known,
+        parts: Parts,
+        now: Instant,
+    ) -> Result<(), CertificateError> {
+        let mut result = Ok(());
+        for (name, read) in parts {
+            // Its old text makes room for the new one.
+            let Some(mut part) = known.parts.remove(&name) else { continue };
+            let read = read.and_then(|pem| self.share(namespace, known, part.text(), pem));
+            if part.reading.as_ref() != Some(&read) {
                 (known.doubts, known.doubted_until) = (DOUBTS, now);
             }
-            good &= matches!(read, Some(Ok(_)));
-            part.reading = read;
+            if let Err(error) = &read
+                && !matches!(result, Err(CertificateError::TooMany(_)))
+            {
+                result = Err(error.clone());
+            }
+            part.set(read);
+            known.parts.insert(name, part);
         }
-        good
+        result
     }
 
-    /// The same text as another object has, if there is one.
-    fn share(&mut self, pem: Pem) -> Reading {
-        if let Some(known) = self.texts.get(&pem.digest()).and_then(Weak::upgrade) {
-            return Ok(known);
+    /// The same text as another object has, if there is one. `known` is the rest of its object, `old` the text that it replaces.
+    fn share(&mut self, namespace: &Namespace, known: &Known, old: Option<&Arc<Pem>>, pem: Pem) -> Reading {
+        if let Some(old) = old.filter(|old| ***old == pem) {
+            return Ok(Arc::clone(old));
+        }
+        if self.bytes_with(namespace, known, &pem) > MAX_BYTES_OF_NAMESPACE {
+            return Err(CertificateError::TooMany("4 MiB of certificates of this namespace"));
+        }
+        if let Some(shared) = self.texts.get(&pem.digest()).and_then(Weak::upgrade) {
+            return Ok(shared);
         }
         self.texts.retain(|_, text| text.strong_count() > 0);
         let held: usize = self.texts.values().filter_map(Weak::upgrade).map(|text| text.expose().len()).sum();
-        if held + pem.expose().len() > MAX_BYTES {
+        let freed = old.filter(|old| Arc::strong_count(old) == 1).map_or(0, |old| old.expose().len());
+        if held.saturating_sub(freed) + pem.expose().len() > MAX_BYTES {
             return Err(CertificateError::TooMany("32 MiB of certificates"));
         }
         let pem = Arc::new(pem);
         self.texts.insert(pem.digest(), Arc::downgrade(&pem));
         Ok(pem)
+    }
+
+    /// The bytes of this text, and of all others of the namespace. `known` is an object of it that is not in the table.
+    fn bytes_with(&self, namespace: &Namespace, known: &Known, pem: &Pem) -> usize {
+        let others = self.objects.iter().filter(|(object, _)| object.namespace == *namespace).map(|(_, other)| other);
+        let mut counted = HashSet::from([pem.digest()]);
+        let texts = others.chain([known]).flat_map(Known::texts).filter(|text| counted.insert(text.digest()));
+        pem.expose().len() + texts.map(|text| text.expose().len()).sum::<usize>()
     }
 
     /// Forgets what no probe asks for. Returns whether that was everything.
@@ -321,21 +402,86 @@ mod tests {
         assert!(!table.forget_unused(after(599, start)) && table.forget_unused(after(600, start)));
     }
 
+    /// Asks for an object, and has it read as `text`.
+    fn read(
+        table: &mut Table,
+        object: &CertificateObject,
+        text: &str,
+        now: Instant,
+    ) -> Result<String, CertificateError> {
+        known(table, object, now);
+        while let Some((due, _)) = table.next(now) {
+            let read = if due == *object { Ok(parts(text)) } else { Err(CertificateError::NotFound) };
+            table.finish(&due, read, now);
+        }
+        known(table, object, now).expect("it was read")
+    }
+
+    /// 512 KiB that no other `n` gives.
+    fn large(n: &str) -> String {
+        format!("{}{n}", "0".repeat(512 * 1024 - n.len()))
+    }
+
     #[test]
-    fn all_texts_together_are_bounded() {
+    fn all_texts_together_are_bounded_and_who_has_one_keeps_it_and_may_replace_it() {
         let start = Instant::now();
-        let mut table = Table::default();
-        let mut refused = Vec::new();
-        for n in 0..66 {
-            let object = object("shop", &n.to_string());
-            assert_eq!(known(&mut table, &object, start), None);
-            assert!(table.next(start).is_some());
-            table.finish(&object, Ok(parts(&format!("{n:03}{}", "0".repeat(524_285)))), start);
-            if let Some(Err(error)) = known(&mut table, &object, start) {
-                refused.push((n, error));
+        let (mut table, first) = with(&large("old"), start);
+        for n in 0..63 {
+            let object = object(&format!("ns-{}", n / 8), &n.to_string());
+            assert!(read(&mut table, &object, &large(&n.to_string()), start).is_ok());
+        }
+        let full = CertificateError::TooMany("32 MiB of certificates");
+        assert_eq!(read(&mut table, &object("late", "a"), "one", start), Err(full));
+        let now = after(50, start);
+        for (text, expected) in [(format!("{}0", large("old")), large("old")), (large("new"), large("new"))] {
+            table.objects.get_mut(&first).expect("it is known").due = now;
+            assert_eq!(read(&mut table, &first, &text, now), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn a_namespace_that_floods_the_table_leaves_the_texts_of_another_and_lets_them_rotate() {
+        let start = Instant::now();
+        let (mut table, first) = with("old", start);
+        let full = || CertificateError::TooMany("4 MiB of certificates of this namespace");
+        for n in 0..100 {
+            let read = read(&mut table, &object("flood", &n.to_string()), &large(&n.to_string()), start);
+            assert_eq!(read.map(|_| ()), if n < 8 { Ok(()) } else { Err(full()) });
+        }
+        assert!(read(&mut table, &object("flood", "same"), &large("7"), start).is_ok(), "it counts once");
+        assert_eq!(read(&mut table, &object("mail", "b"), &large("7"), start), Ok(large("7")));
+        assert_eq!(known(&mut table, &first, start), Some(Ok("old".to_owned())));
+        table.doubt(&first, after(1, start));
+        assert_eq!(read(&mut table, &first, "new", after(1, start)), Ok("new".to_owned()));
+    }
+
+    #[test]
+    fn a_full_table_forgets_the_failed_object_that_was_not_asked_for_longest() {
+        let start = Instant::now();
+        let (mut table, good) = with("one", start);
+        for namespace in ["a", "b", "c", "d"] {
+            for n in 0..if namespace == "d" { 127 } else { 128 } {
+                assert_eq!(known(&mut table, &object(namespace, &n.to_string()), start), None);
             }
         }
-        let full = || CertificateError::TooMany("32 MiB of certificates");
-        assert_eq!(refused, [(64, full()), (65, full())]);
+        let full = Some(Err(CertificateError::TooMany("512 objects")));
+        assert_eq!(known(&mut table, &object("late", "a"), start), full, "all others wait for their turn");
+        while let Some((due, _)) = table.next(start) {
+            assert!(table.finish(&due, Err(CertificateError::NotFound), start));
+        }
+        let now = after(1, start);
+        let forgotten = object("b", "5");
+        let others: Vec<_> =
+            table.objects.keys().filter(|other| ![&good, &forgotten].contains(other)).cloned().collect();
+        assert!(others.iter().all(|other| matches!(known(&mut table, other, now), Some(Err(_)))));
+        assert_eq!(read(&mut table, &object("late", "a"), "two", now), Ok("two".to_owned()));
+        assert!(!table.objects.contains_key(&forgotten) && table.objects.len() == MAX_OBJECTS);
+        assert_eq!(
+            known(&mut table, &object("a", "more"), now),
+            None,
+            "it takes the place of another of its namespace"
+        );
+        assert_eq!(table.objects.keys().filter(|object| object.namespace.as_str() == "a").count(), MAX_OF_NAMESPACE);
+        assert_eq!(known(&mut table, &good, now), Some(Ok("one".to_owned())));
     }
 }

@@ -61,7 +61,9 @@ impl CertificateReader {
     }
 
     fn finish(&self, object: &CertificateObject, read: Result<Parts, CertificateError>) {
-        self.certificates.table().finish(object, read, Instant::now());
+        if !self.certificates.table().finish(object, read, Instant::now()) {
+            self.certificates.0.metrics.reject("certificate_objects_full");
+        }
         self.certificates.0.news.send_replace(());
     }
 

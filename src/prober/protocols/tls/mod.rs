@@ -209,7 +209,7 @@ impl Tls {
     }
 
     async fn ready(&self, wanted: ConfigKey, texts: &NamedTexts) -> Result<Ready, Ending> {
-        let known = self.kept().get(&wanted).cloned();
+        let known = self.known(&wanted);
         if let Some(ready) = known.as_ref().filter(|ready| ready.fresh()) {
             return Ok(ready.clone());
         }
@@ -224,6 +224,13 @@ impl Tls {
         Ok(ready)
     }
 
+    /// What is kept for these settings. Drops what was made from texts that are gone, with the keys in it.
+    fn known(&self, wanted: &ConfigKey) -> Option<Ready> {
+        let mut kept = self.kept();
+        kept.retain(|_, ready| !ready.outdated());
+        kept.get(wanted).cloned()
+    }
+
     /// The verifier of a text that is in use already.
     fn verifier_of(&self, trust: &Trust) -> Option<Arc<dyn ServerCertVerifier>> {
         let Trust::Text(_) = trust else { return None };
@@ -232,7 +239,6 @@ impl Tls {
 
     fn keep(&self, wanted: ConfigKey, ready: Ready) {
         let mut kept = self.kept();
-        kept.retain(|_, ready| !ready.outdated());
         if kept.len() >= MAX_CONFIGS && !kept.contains_key(&wanted) {
             self.metrics.reject("ca_cache_full");
             kept.clear();
