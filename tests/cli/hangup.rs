@@ -73,8 +73,13 @@ fn a_hangup_reads_the_secrets_again_and_keeps_those_that_it_cannot_replace() {
 
     std::fs::remove_file(&secrets).expect("removed");
     let gone = hang_up(&mut server);
-    assert!(gone.contains(" ERROR ") && gone.contains("stay in force"), "{gone}");
-    assert_eq!(register(FIRST), 0);
+    assert!(
+        gone.contains(" ERROR ") && gone.contains("if it stays away for 10 seconds, its secrets are revoked"),
+        "{gone}"
+    );
+    write(FIRST);
+    hang_up(&mut server);
+    assert_eq!((register(FIRST), register(SECOND)), (0, 5));
     server.signal(Signal::TERM);
     assert_eq!(server.wait(), Some(0));
 }

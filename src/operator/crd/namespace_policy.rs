@@ -22,7 +22,6 @@ use crate::model::label_selector::{MAX_REQUIREMENTS, MAX_VALUES};
     root = "NamespacePolicyResource",
     plural = "namespacepolicies",
     singular = "namespacepolicy",
-    category = "portolan",
     status = "NamespacePolicyStatus",
     derive = "PartialEq",
     doc = "What the administrators of a cluster set for the Portolan services of some namespaces: defaults and limits of checks, and the networks that may be probed. In force where the administrator has switched policies on.",

@@ -188,21 +188,23 @@ async fn a_change_of_one_slice_is_one_change_and_nothing_is_listed_again() {
     let replica = Setup::of(&stage.namespace).adopts().start(stage.plane.admin()).await;
     stage.apply(json!({ "from": { "service": "web" } })).await;
     stage.until_columns(["1/1", "Healthy", ""]).await;
-    let until_reported = async |revision: u64| {
+    // The status was written last, so its revision is the service's.
+    let until_reported = async || {
         until("the status is taken in", async || {
+            let object = stage.objects.get("shop").await.expect("it is there");
             let entry = replica.entry(&stage.namespace, "shop").expect("it is there");
-            entry.service().revision > revision && entry.service().unreported.is_none()
+            object.metadata.resource_version == Some(entry.service().revision.to_string())
         })
         .await;
         replica.entry(&stage.namespace, "shop").expect("it is there").service().clone()
     };
-    let before = until_reported(0).await;
+    let before = until_reported().await;
     let (_, mut feed) = replica.catalog.subscribe();
     // Another's slice changes nothing here.
     stage.slice_of("other", "IPv4", "other-1", &http(8080), &[pod("x", "10.1.0.9", false)]).await;
     stage.slice("web-1", &http(8080), &[pod("a", "10.1.0.1", true), pod("b", "10.1.0.2", true)]).await;
     stage.until_columns(["2/2", "Healthy", ""]).await;
-    let after = until_reported(before.revision).await;
+    let after = until_reported().await;
     assert_eq!(after.instances.len(), 2);
     let mut changes = Vec::new();
     while changes.last() != Some(&after.revision) {
