@@ -7,6 +7,7 @@ programs of the pods run here, as their ServiceAccount and with the settings tha
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -62,6 +63,13 @@ def objects(text):
         for labels in (metadata.get("labels", {}), pod.get("labels", {})):
             for label in (MANAGED_BY, CHART_LABEL):
                 labels.pop(label, None)
+        containers = each["spec"]["template"]["spec"]["containers"] if each["kind"] == "Deployment" else []
+        for container in containers:
+            # The settings may come in another order, but each after those that it refers to.
+            names = [one["name"] for one in container["env"]]
+            for at, one in enumerate(container["env"]):
+                assert all(name in names[:at] for name in re.findall(r"\$\((\w+)\)", one.get("value", ""))), one
+            container["env"].sort(key=lambda one: one["name"])
         found[each["kind"], metadata.get("namespace"), metadata["name"]] = each
     return found
 
