@@ -1,11 +1,29 @@
 //! The rights of `deploy/components/adopt`, and their lack.
 
+use std::path::Path;
+
 use serde_json::json;
 
 use super::{Stage, http, pod};
-use crate::common::{install, install_with, shared};
+use crate::common::{Installed, install, install_with, shared};
 use crate::leading::pod::Pod;
 use crate::sync::replica::{Setup, until};
+
+/// A leader that has adopted the labelled core Service `web` with its one endpoint.
+async fn adopting(stage: &Stage, installed: &Installed, folder: &Path) -> Pod {
+    let web = json!({ "selector": { "app": "web" }, "ports": [{ "name": "http", "port": 80 }] });
+    stage.core_service("web", &web).await;
+    stage.kubectl(&["label", "service", "web", "portolan.dev/adopt=true"]).await;
+    stage.slice("web-1", &http(8080), &[pod("a", "10.1.0.1", true)]).await;
+    let settings = [("PORTOLAN_ADOPT", "true")];
+    let leader = Pod::start_with(folder, &installed.account, &stage.namespace, "portolan-0", &settings).await;
+    until("the label adopts", async || {
+        let status = stage.objects.get_opt("web").await.expect("an answer");
+        status.is_some_and(|object| object.data["status"]["ready"] == "1/1")
+    })
+    .await;
+    leader
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_adopts_with_exactly_these_rights() {
@@ -30,18 +48,8 @@ async fn a_pod_adopts_with_exactly_these_rights() {
         let can = kubectl.can_i(&[verb, resource, "-n", "default"]).await.expect("an answer");
         assert_eq!(can, may, "{verb} {resource}");
     }
-    let web = json!({ "selector": { "app": "web" }, "ports": [{ "name": "http", "port": 80 }] });
-    stage.core_service("web", &web).await;
-    stage.kubectl(&["label", "service", "web", "portolan.dev/adopt=true"]).await;
-    stage.slice("web-1", &http(8080), &[pod("a", "10.1.0.1", true)]).await;
     let folder = tempfile::tempdir().expect("a folder");
-    let settings = [("PORTOLAN_ADOPT", "true")];
-    let pod = Pod::start_with(folder.path(), &installed.account, namespace, "portolan-0", &settings).await;
-    until("the label adopts", async || {
-        let status = stage.objects.get_opt("web").await.expect("an answer");
-        status.is_some_and(|object| object.data["status"]["ready"] == "1/1")
-    })
-    .await;
+    let pod = adopting(&stage, &installed, folder.path()).await;
     let table = plane.kubectl().run(&["get", "psvc", "web", "-n", namespace, "--no-headers"]).await.expect("a table");
     assert!(table.starts_with("web") && table.contains("1/1") && table.contains("Healthy"), "{table}");
     stage.kubectl(&["label", "service", "web", "portolan.dev/adopt-"]).await;
@@ -67,18 +75,8 @@ async fn an_install_of_one_namespace_adopts_there_with_a_role_alone() {
             assert_eq!(can, may, "{verb} {resource} in {place}");
         }
     }
-    let web = json!({ "selector": { "app": "web" }, "ports": [{ "name": "http", "port": 80 }] });
-    stage.core_service("web", &web).await;
-    stage.kubectl(&["label", "service", "web", "portolan.dev/adopt=true"]).await;
-    stage.slice("web-1", &http(8080), &[pod("a", "10.1.0.1", true)]).await;
     let folder = tempfile::tempdir().expect("a folder");
-    let settings = [("PORTOLAN_ADOPT", "true")];
-    let pod = Pod::start_with(folder.path(), &installed.account, namespace, "portolan-0", &settings).await;
-    until("the label adopts", async || {
-        let status = stage.objects.get_opt("web").await.expect("an answer");
-        status.is_some_and(|object| object.data["status"]["ready"] == "1/1")
-    })
-    .await;
+    let pod = adopting(&stage, &installed, folder.path()).await;
     assert!(!pod.log().contains("deploy/components"), "{}", pod.log());
     // Without an endpoint it is still there, and a client is told to ask again.
     let path = format!("/api/v1/services/discover?name=web&namespace={namespace}");
