@@ -18,7 +18,7 @@
 //!    [`policy`] follows what administrators set for namespaces, and [`namespaces`] says what applies to each.
 //! 3. The path back: [`status`] makes a status from verdicts, [`report`] writes it, [`events`] writes events.
 //!    [`publish`] writes the proved instances as endpoints of core Services, and [`annotated`] writes health into objects of other projects
-//!    that name a service, where that is switched on. [`queue`]: which object they write next.
+//!    that name a service, where that is switched on. [`mod@catalog_changes`]: what they look at. [`queue`]: which object they write next.
 //! 4. The path of a registration: [`registrar`] merges calls into objects and writes those.
 //! 5. [`authority`]: what the Kubernetes API says about callers.
 //! 6. [`certificates`]: those that checks name in ConfigMaps and Secrets.
@@ -27,6 +27,7 @@
 pub mod adopt;
 pub mod annotated;
 pub mod authority;
+mod catalog_changes;
 pub mod certificates;
 pub mod crd;
 pub mod endpoints;

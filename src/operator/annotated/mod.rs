@@ -28,4 +28,4 @@ mod write;
 
 pub use kind::Kind;
 pub use states::{KindState, KindStates};
-pub use task::{AnnotatedError, AnnotatedSettings, AnnotatedTask};
+pub use task::{AnnotatedSettings, AnnotatedTask};

@@ -22,12 +22,12 @@ use super::plan;
 use super::states::{KindState, KindStates};
 use super::view::View;
 use super::write::{WriteOutcome, Writer};
-use crate::catalog::{Batch, Catalog, Entry, Feed, FeedError};
+use crate::catalog::Catalog;
 use crate::model::backoff::Backoff;
 use crate::model::name::{Namespace, ServiceKey};
-use crate::model::outcome::Health;
 use crate::model::ports::{Leadership, NamespacePolicies as _};
 use crate::model::time::UnixMs;
+use crate::operator::catalog_changes::{CatalogChange, CatalogChanges, CatalogEnded};
 use crate::operator::events::bucket::Bucket;
 use crate::operator::ingest::{Changed, Ingest};
 use crate::operator::kubernetes::follow::{Closed, Followed, Follower};
@@ -52,11 +52,6 @@ const OUTAGE_PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration
 const ALTERED: &str = "it keeps nothing of what is written: its definition is of another version than Portolan knows";
 /// The object is there, so its status cannot be.
 const NO_STATUS: &str = "its definition has no status subresource, so nothing can be written there";
-
-/// The feed ended: the store is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the catalog's feed has ended")]
-pub struct AnnotatedError;
 
 type Message = (Kind, Followed<Seen>);
 
@@ -136,8 +131,8 @@ impl AnnotatedTask {
     /// Writes until `stop`. A write in progress is aborted; the next leader writes what still differs.
     ///
     /// # Errors
-    /// [`AnnotatedError`] when the store ends first.
-    pub async fn run(self, stop: CancellationToken) -> Result<(), AnnotatedError> {
+    /// [`CatalogEnded`] when the store ends first.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), CatalogEnded> {
         let (sender, news) = mpsc::channel(QUEUE);
         let followers =
             try_join_all(self.settings.kinds.iter().map(|kind| follow(*kind, &self.client, &sender, stop.clone())));
@@ -149,9 +144,9 @@ impl AnnotatedTask {
         }
     }
 
-    async fn work(mut self, mut news: mpsc::Receiver<Message>, stop: CancellationToken) -> Result<(), AnnotatedError> {
+    async fn work(mut self, mut news: mpsc::Receiver<Message>, stop: CancellationToken) -> Result<(), CatalogEnded> {
         let changed = self.changed.clone();
-        let (_, mut feed) = self.catalog.subscribe();
+        let mut feed = CatalogChanges::of(&self.catalog);
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -159,7 +154,7 @@ impl AnnotatedTask {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 Some((object, outcome)) = self.writes.next() => self.finish(&object, outcome),
-                batch = feed.next() => self.on_feed(batch, &mut feed)?,
+                batch = feed.next() => batch?.into_iter().for_each(|change| self.on_change(change)),
                 () = changed.marked() => changed.take().iter().for_each(|key| self.mark(key, false)),
                 Some((kind, news)) = news.recv() => self.on_news(kind, news),
                 () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {}
@@ -169,21 +164,11 @@ impl AnnotatedTask {
         }
     }
 
-    fn on_feed(&mut self, batch: Result<Arc<Batch>, FeedError>, feed: &mut Feed) -> Result<(), AnnotatedError> {
-        match batch {
-            Ok(batch) => {
-                for entry in &batch.upserts {
-                    self.mark(&entry.service().key, lost_one(entry));
-                }
-                batch.removed.iter().for_each(|(key, _)| self.mark(key, true));
-            }
-            Err(FeedError::Lagged) => {
-                *feed = self.catalog.subscribe().1;
-                self.mark_all();
-            }
-            Err(FeedError::Ended) => return Err(AnnotatedError),
+    fn on_change(&mut self, change: CatalogChange) {
+        match change {
+            CatalogChange::Service { key, urgent } => self.mark(&key, urgent),
+            CatalogChange::Any => self.mark_all(),
         }
-        Ok(())
     }
 
     fn on_news(&mut self, kind: Kind, news: Followed<Seen>) {
@@ -422,9 +407,4 @@ fn follow(
     };
     let api: Api<DynamicObject> = Api::all_with(client.clone(), &kind.resource());
     Follower::new(api, "", keep, wrap, sender.clone()).run(stop)
-}
-
-/// Whether clients should leave one of its instances.
-fn lost_one(entry: &Entry) -> bool {
-    entry.service().instances.iter().any(|instance| instance.health == Health::Unhealthy || instance.is_drained())
 }

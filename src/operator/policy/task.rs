@@ -48,14 +48,17 @@ pub struct PolicyTask {
     ingest: Ingest,
     installs: Installs,
     leadership: Arc<dyn Leadership>,
-    /// The objects as they were last counted, and how many each namespace has.
-    counted: Option<(Arc<Objects>, HashMap<String, usize>)>,
+    /// As it was last counted; none after news.
+    counted: Option<Counted>,
     writes: FuturesUnordered<BoxFuture<'static, Written>>,
     /// Each policy's last write.
     written: HashMap<Arc<str>, LastWrite>,
     bucket: Bucket,
     warned: bool,
 }
+
+/// The objects, and what each policy selects of them.
+type Counted = (Arc<Objects>, HashMap<Arc<str>, Counts>);
 
 /// A policy's name, and why its status could not be written.
 type Written = (Arc<str>, Result<(), String>);
@@ -114,6 +117,7 @@ impl PolicyTask {
     }
 
     fn on_news(&mut self, message: Message) {
+        self.counted = None;
         match message {
             Message::Policies(Followed::News(news)) => self.table.on_policies(news),
             Message::Namespaces(Followed::News(news)) => self.table.on_namespaces(news),
@@ -182,7 +186,7 @@ impl PolicyTask {
 
     /// The statuses that have to be written now.
     fn due(&self, now: Instant) -> Vec<(Arc<str>, NamespacePolicyStatus)> {
-        let Some((_, services)) = &self.counted else { return Vec::new() };
+        let Some((_, counts)) = &self.counted else { return Vec::new() };
         let mut due = Vec::new();
         for known in self.table.policies() {
             let install = known.status.as_ref().and_then(|status| status.install.as_deref());
@@ -193,11 +197,7 @@ impl PolicyTask {
             if waits || !self.installs.may_write_for(install) {
                 continue;
             }
-            let mut counts = Counts { namespaces: 0, services: 0 };
-            for namespace in self.table.selected(known) {
-                counts.namespaces += 1;
-                counts.services += services.get(namespace).copied().unwrap_or(0);
-            }
+            let Some(counts) = counts.get(&known.name).copied() else { continue };
             let wanted = status::of(known, counts, self.installs.own(), UnixMs::wall());
             match status::difference(known.status.as_ref(), &wanted) {
                 Difference::None => {}
@@ -210,19 +210,26 @@ impl PolicyTask {
         due
     }
 
+    /// Counts what each policy selects, if policies, namespaces or services changed since.
     fn count(&mut self) {
         let objects = self.ingest.objects();
         if self.counted.as_ref().is_some_and(|(counted, _)| Arc::ptr_eq(counted, &objects)) {
             return;
         }
-        let mut services: HashMap<String, usize> = HashMap::new();
+        let mut services: HashMap<&str, usize> = HashMap::new();
         for key in objects.keys() {
-            match services.get_mut(key.namespace()) {
-                Some(n) => *n += 1,
-                None => drop(services.insert(key.namespace().to_owned(), 1)),
-            }
+            *services.entry(key.namespace()).or_default() += 1;
         }
-        self.counted = Some((objects, services));
+        let mut counts = HashMap::new();
+        for known in self.table.policies() {
+            let mut of_policy = Counts { namespaces: 0, services: 0 };
+            for namespace in self.table.selected(known) {
+                of_policy.namespaces += 1;
+                of_policy.services += services.get(namespace).copied().unwrap_or(0);
+            }
+            counts.insert(Arc::clone(&known.name), of_policy);
+        }
+        self.counted = Some((objects, counts));
     }
 
     fn finish(&mut self, name: &str, result: Result<(), String>) {

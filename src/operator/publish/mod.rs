@@ -30,5 +30,5 @@ mod view;
 mod watches;
 
 pub use publications::Publications;
-pub use settings::{PublishError, PublishSettings};
+pub use settings::PublishSettings;
 pub use task::Publisher;

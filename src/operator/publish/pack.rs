@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// Most endpoints of one slice.
-pub(super) const MAX_ENDPOINTS: usize = 100;
+pub(super) const MAX_PER_SLICE: usize = 100;
 
 /// What all endpoints of a slice have in common: an address type, and the port that they listen on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -126,7 +126,7 @@ pub(super) fn pack(
         if placed.contains(location) {
             continue;
         }
-        let roomy = drafts.iter_mut().filter(|draft| draft.group == *group && draft.endpoints.len() < MAX_ENDPOINTS);
+        let roomy = drafts.iter_mut().filter(|draft| draft.group == *group && draft.endpoints.len() < MAX_PER_SLICE);
         if let Some(draft) = roomy.max_by_key(|draft| (draft.has_changed(), draft.endpoints.len())) {
             draft.endpoints.push(endpoint.clone());
         } else {
@@ -151,7 +151,7 @@ fn kept<'a>(
     for held in &slice.endpoints {
         let location = (group, held.address);
         if let Some(endpoint) = wanted.get(&location)
-            && endpoints.len() < MAX_ENDPOINTS
+            && endpoints.len() < MAX_PER_SLICE
             && placed.insert(location)
         {
             endpoints.push(endpoint.clone());
@@ -237,7 +237,7 @@ mod tests {
             for wanted in steps {
                 slices = applied(&slices, &pack(&slices, &wanted, "db", &nothing));
                 prop_assert_eq!(held(&slices), wanted.clone().into_iter().collect::<Vec<_>>());
-                prop_assert!(slices.iter().all(|slice| (1..=MAX_ENDPOINTS).contains(&slice.endpoints.len())));
+                prop_assert!(slices.iter().all(|slice| (1..=MAX_PER_SLICE).contains(&slice.endpoints.len())));
                 prop_assert_eq!(pack(&slices, &wanted, "db", &nothing), vec![], "and then nothing is written");
             }
         }

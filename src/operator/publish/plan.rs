@@ -15,7 +15,7 @@ use crate::operator::crd::{PublishSpec, WhenAllDown};
 use crate::operator::status::{Publication, listed};
 
 /// Most endpoints of one core Service: what kube-proxy and DNS servers are made for.
-const MAX_ENDPOINTS: usize = 1000;
+const MAX_PER_SERVICE: usize = 1000;
 /// The label that lets Portolan publish in a namespace.
 pub(super) const ALLOWED: &str = "portolan.dev/publish=allowed";
 
@@ -198,8 +198,8 @@ impl Found {
             if rank(held) < rank(&endpoint) {
                 *held = endpoint;
             }
-        } else if self.wanted.len() >= MAX_ENDPOINTS {
-            self.leave_out(instance, format!("there are {MAX_ENDPOINTS} endpoints already"));
+        } else if self.wanted.len() >= MAX_PER_SERVICE {
+            self.leave_out(instance, format!("there are {MAX_PER_SERVICE} endpoints already"));
         } else {
             self.wanted.insert((group, address), endpoint);
         }

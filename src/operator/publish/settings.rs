@@ -6,11 +6,6 @@ use crate::model::name::Namespace;
 use crate::model::ports::{NameLookup, OnDemand, PublishGate};
 use crate::operator::namespaces::Policies;
 
-/// The feed ended: the store is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the catalog's feed has ended")]
-pub struct PublishError;
-
 /// What publishing depends on.
 pub struct PublishSettings {
     /// The watched namespaces, none for all: slices elsewhere are left alone.

@@ -20,15 +20,15 @@ use super::plan::{Lookup, PlanInput, plan};
 use super::proofs::Proofs;
 use super::publications::{NO_RIGHT, Publications, forbidden};
 use super::requests;
-use super::settings::{PublishError, PublishSettings};
+use super::settings::PublishSettings;
 use super::tracked::Tracked;
 use super::view::{Concerned, ObjectName, Owned, View};
 use super::watches::{Message, follow};
-use crate::catalog::{Batch, Catalog, Entry, Feed, FeedError};
+use crate::catalog::Catalog;
 use crate::model::name::{InstanceName, ServiceKey};
-use crate::model::outcome::Health;
 use crate::model::ports::Leadership;
 use crate::model::service::Service;
+use crate::operator::catalog_changes::{CatalogChange, CatalogChanges, CatalogEnded};
 use crate::operator::crd::PublishSpec;
 use crate::operator::ingest::{Changed, Ingest, ObservedObject};
 use crate::operator::kubernetes::follow::{Followed, News};
@@ -110,8 +110,8 @@ impl Publisher {
     /// Publishes until `stop`. A write in progress is aborted; the next leader writes what still differs.
     ///
     /// # Errors
-    /// [`PublishError`] when the store ends first.
-    pub async fn run(self, stop: CancellationToken) -> Result<(), PublishError> {
+    /// [`CatalogEnded`] when the store ends first.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), CatalogEnded> {
         let (sender, news) = mpsc::channel(QUEUE);
         let followers = follow(&self.client, &sender, &stop);
         drop(sender);
@@ -122,9 +122,9 @@ impl Publisher {
         }
     }
 
-    async fn work(mut self, mut news: mpsc::Receiver<Message>, stop: CancellationToken) -> Result<(), PublishError> {
+    async fn work(mut self, mut news: mpsc::Receiver<Message>, stop: CancellationToken) -> Result<(), CatalogEnded> {
         let changed = self.changed.clone();
-        let (_, mut feed) = self.catalog.subscribe();
+        let mut feed = CatalogChanges::of(&self.catalog);
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -132,7 +132,7 @@ impl Publisher {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 Some(finished) = self.jobs.next() => self.finish(finished),
-                batch = feed.next() => self.on_feed(batch, &mut feed)?,
+                batch = feed.next() => batch?.into_iter().for_each(|change| self.on_change(change)),
                 () = changed.marked() => changed.take().iter().for_each(|key| self.mark(key, false)),
                 Some(message) = news.recv() => self.on_news(message),
                 Some(key) = self.proofs.changed() => self.queue.push(&key, false),
@@ -144,21 +144,11 @@ impl Publisher {
         }
     }
 
-    fn on_feed(&mut self, batch: Result<Arc<Batch>, FeedError>, feed: &mut Feed) -> Result<(), PublishError> {
-        match batch {
-            Ok(batch) => {
-                for entry in &batch.upserts {
-                    self.mark(&entry.service().key, lost_one(entry));
-                }
-                batch.removed.iter().for_each(|(key, _)| self.mark(key, true));
-            }
-            Err(FeedError::Lagged) => {
-                *feed = self.catalog.subscribe().1;
-                self.mark_all();
-            }
-            Err(FeedError::Ended) => return Err(PublishError),
+    fn on_change(&mut self, change: CatalogChange) {
+        match change {
+            CatalogChange::Service { key, urgent } => self.mark(&key, urgent),
+            CatalogChange::Any => self.mark_all(),
         }
-        Ok(())
     }
 
     fn on_news(&mut self, message: Message) {
@@ -489,9 +479,4 @@ impl Publisher {
         }
         self.forbidden = Some(why);
     }
-}
-
-/// Whether clients should leave one of its instances.
-fn lost_one(entry: &Entry) -> bool {
-    entry.service().instances.iter().any(|instance| instance.health == Health::Unhealthy || instance.is_drained())
 }

@@ -26,11 +26,12 @@ use tokio_util::sync::CancellationToken;
 
 pub use write::FIELD_MANAGER;
 
-use crate::catalog::{Batch, Catalog, Feed, FeedError};
+use crate::catalog::Catalog;
 use crate::model::backoff::Backoff;
 use crate::model::name::ServiceKey;
 use crate::model::ports::Leadership;
 use crate::model::time::UnixMs;
+use crate::operator::catalog_changes::{CatalogChange, CatalogChanges, CatalogEnded};
 use crate::operator::events::Events;
 use crate::operator::events::bucket::Bucket;
 use crate::operator::ingest::Ingest;
@@ -55,11 +56,6 @@ const TICK: Duration = Duration::from_millis(100);
 const SETTLE: Duration = Duration::from_millis(250);
 /// Pauses of all writes while the Kubernetes API accepts none.
 const OUTAGE_PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
-
-/// The feed ended: the store is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the catalog's feed has ended")]
-pub struct ReportError;
 
 /// The task that writes status.
 pub struct Reporter {
@@ -117,10 +113,10 @@ impl Reporter {
     /// Writes until `stop`. A write in progress is aborted; the next leader writes what still differs.
     ///
     /// # Errors
-    /// [`ReportError`] when the store ends first.
-    pub async fn run(mut self, stop: CancellationToken) -> Result<(), ReportError> {
+    /// [`CatalogEnded`] when the store ends first.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), CatalogEnded> {
         let changed = self.writer.ingest.changed().clone();
-        let (_, mut feed) = self.writer.catalog.subscribe();
+        let mut feed = CatalogChanges::of(&self.writer.catalog);
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -129,7 +125,7 @@ impl Reporter {
                 () = stop.cancelled() => return Ok(()),
                 Some((key, outcome)) = self.writes.next() => self.finish(key, &outcome),
                 () = changed.marked() => self.dirty.extend(changed.take()),
-                batch = feed.next() => self.on_feed(batch, &mut feed)?,
+                batch = feed.next() => batch?.into_iter().for_each(|change| self.on_change(change)),
                 () = tokio::task::yield_now(), if !self.dirty.is_empty() => {}
                 () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {}
                 _ = ticks.tick() => {}
@@ -138,16 +134,11 @@ impl Reporter {
         }
     }
 
-    fn on_feed(&mut self, batch: Result<Arc<Batch>, FeedError>, feed: &mut Feed) -> Result<(), ReportError> {
-        match batch {
-            Ok(batch) => self.dirty.extend(batch.upserts.iter().map(|entry| entry.service().key.clone())),
-            Err(FeedError::Lagged) => {
-                *feed = self.writer.catalog.subscribe().1;
-                self.mark_all();
-            }
-            Err(FeedError::Ended) => return Err(ReportError),
+    fn on_change(&mut self, change: CatalogChange) {
+        match change {
+            CatalogChange::Service { key, .. } => drop(self.dirty.insert(key)),
+            CatalogChange::Any => self.mark_all(),
         }
-        Ok(())
     }
 
     fn tick(&mut self) {
