@@ -23,6 +23,10 @@ use rustix::fs::OFlags;
 use super::paths::suffixed;
 use crate::store::error::OpenError;
 
+/// How often, and how long apart, a lock that is held is looked at again.
+const LOOKS: u32 = 50;
+const LOOK: Duration = Duration::from_millis(20);
+
 /// What the lock file says about the database beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Proof {
@@ -257,11 +261,12 @@ fn take(file: &File, db: &Path, content: &str) -> Result<(), OpenError> {
     }
 }
 
-/// Takes the lock. A process that only tests whether it is held has it for microseconds, so one refusal is not believed.
+/// Takes the lock. Somebody who only tests it, or a child that this process has forked and that has not yet become another program, holds
+/// it for a moment, which on a busy machine can last long. So it counts as held only after a second.
 fn patiently(file: &File) -> Result<(), TryLockError> {
-    for _ in 0..3 {
+    for _ in 0..LOOKS {
         match file.try_lock() {
-            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(10)),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOOK),
             ended => return ended,
         }
     }
