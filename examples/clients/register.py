@@ -30,6 +30,7 @@ def stay_registered(me):
                 print("portolan:", error, file=sys.stderr)
                 if error.args[:1] == (404,):  # Portolan does not know this instance (any more): register again
                     known.clear()
+                if error.args[:1] == (412,): return  # a successor has taken the name: stop
             leaving.wait(me["ttl_seconds"] / (3 if known else 10) * random.uniform(0.8, 1.2))
     def leave():
         leaving.set()

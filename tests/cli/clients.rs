@@ -5,7 +5,7 @@ use std::process::Command;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::common::Server;
+use crate::common::{Server, stderr};
 use crate::programs::{Program, example, fetch, wait_for};
 
 /// The lease of the programs, in seconds: long enough for a busy machine, since a program renews it every 1.6 to 2.4 s.
@@ -43,8 +43,13 @@ fn healthy(server: &str, count: usize) -> Value {
 
 /// Heartbeats that the server has answered with 200.
 fn renewals(server: &str) -> u64 {
-    let metrics = fetch(&format!("{server}/metrics")).unwrap_or_default();
-    let heartbeats = metrics.lines().filter(|line| line.contains("/heartbeat\"") && line.contains("status=\"200\""));
+    heartbeats(server, 200)
+}
+
+/// Heartbeats that the server has answered with `status`.
+fn heartbeats(server: &str, status: u16) -> u64 {
+    let (metrics, status) = (fetch(&format!("{server}/metrics")).unwrap_or_default(), format!("status=\"{status}\""));
+    let heartbeats = metrics.lines().filter(|line| line.contains("/heartbeat\"") && line.contains(&status));
     let counts = heartbeats.filter(|line| line.starts_with("portolan_http_requests_total{"));
     counts.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
 }
@@ -121,6 +126,33 @@ fn two_versions_live_side_by_side_without_a_flap() {
     assert_eq!(Some(&alone["instances"][0]["since"]), before.map(|one| &one["since"]), "it was not touched");
     let history = server.get("/api/v1/services/history?name=user-service");
     assert!(!history.contains("\"to\":\"unhealthy\""), "{history}");
+}
+
+/// The renewals of a third program tell how long to look.
+#[test]
+fn a_program_whose_name_is_taken_reports_no_more() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&[]);
+    let url = &server.url;
+    let mut programs =
+        [python(url), go(url, folder.path()), python(url)].map(|mut command| Program::start(&mut command));
+    for (before, program) in programs[..2].iter().enumerate() {
+        let (all, own) = (healthy(url, 3 - before), program.after("listens on "));
+        let instances = all["instances"].as_array().into_iter().flatten();
+        let name =
+            instances.filter(|one| one["base_url"] == *own).find_map(|one| one["name"].as_str()).expect("a name");
+        let moved = ["--instance", name, "--base-url", "http://127.0.0.1:9", "--check-none"];
+        let output = server.cli(&[&["register", "--name", "user-service"][..], &moved].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        wait_for("a refusal", || (heartbeats(url, 412) > before as u64).then_some(()));
+        outlast_the_lease(url, 1);
+        assert_eq!(heartbeats(url, 412), before as u64 + 1, "each says it once");
+    }
+    for program in &mut programs {
+        program.signal(Signal::TERM);
+        assert!(program.ended().success());
+    }
+    assert!(server.get("/api/v1/services/discover?name=user-service").contains("127.0.0.1:9"), "it spares the others");
 }
 
 /// The words of a Dockerfile's instruction in its list form.

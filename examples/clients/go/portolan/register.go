@@ -14,8 +14,9 @@ import (
 func StayRegistered(ctx context.Context, me map[string]any, ttl time.Duration) {
 	var path, generation string
 	me["ttl_seconds"] = int(ttl.Seconds())
-	for ctx.Err() == nil {
-		if err := renew(me, &path, &generation); err != nil {
+	for beat := (answer{}); ctx.Err() == nil && beat.Code != "stale_generation"; { // that: a successor has taken the name
+		var err error
+		if beat, err = renew(me, &path, &generation); err != nil {
 			log.Print("portolan: ", err) // it may be away: the next round tries again
 		}
 		wait := ttl / 3
@@ -31,23 +32,22 @@ func StayRegistered(ctx context.Context, me map[string]any, ttl time.Duration) {
 	call("DELETE", path, "", generation)
 }
 
-func renew(me map[string]any, path, generation *string) error {
+func renew(me map[string]any, path, generation *string) (beat answer, err error) {
 	if *path == "" {
 		body, _ := json.Marshal(me)
 		service, err := call("POST", "/register", string(body), "")
 		if err != nil {
-			return err
+			return service, err
 		}
 		for _, one := range service.Data.Instances {
 			if one.Name == me["instance"] {
-				*path = fmt.Sprintf("/%s/instances/%s", service.Data.ID, one.Name)
-				*generation = fmt.Sprint(one.Generation)
+				*path, *generation = fmt.Sprintf("/%s/instances/%s", service.Data.ID, one.Name), fmt.Sprint(one.Generation)
 			}
 		}
 	}
-	beat, err := call("PUT", *path+"/heartbeat", "", *generation)
+	beat, err = call("PUT", *path+"/heartbeat", "", *generation)
 	if strings.HasSuffix(beat.Code, "_not_found") {
 		*path = "" // Portolan does not know this instance (any more): register again
 	}
-	return err
+	return beat, err
 }
