@@ -1,9 +1,10 @@
 //! The rights of the three components, and their lack.
 
+use kube::api::{Api, Patch, PatchParams};
 use portolan::operator::annotated::Kind;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Stage, external, instance, orders};
+use super::{Stage, external, instance, orders, resource};
 use crate::common::{install, install_with, shared};
 use crate::leading::pod::Pod;
 use crate::sync::backend::Backend;
@@ -79,6 +80,50 @@ async fn a_pod_writes_with_exactly_these_rights() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_policy_holds_the_program_to_the_targets_of_annotated_records() {
+    let plane = shared().await;
+    let installed = install_with(plane, "cluster", &["dns-endpoints"]).await;
+    let stage = Stage::at(plane, installed.namespace.clone()).await;
+    let endpoint = |name: &str, target: &str| json!({ "dnsName": name, "recordType": "A", "targets": [target] });
+    let spec =
+        json!({ "endpoints": [endpoint("db.example.com", "192.0.2.1"), endpoint("web.example.com", "192.0.2.1")] });
+    stage.put(Kind::DnsEndpoint, "ours", &orders(), &spec).await;
+    stage.put(Kind::DnsEndpoint, "theirs", &json!({}), &spec).await;
+    let client = installed.account.client().await.expect("a client");
+    let as_portolan: Api<kube::api::DynamicObject> =
+        Api::namespaced_with(client, &stage.namespace, &resource(Kind::DnsEndpoint));
+    let patch = async |name: &str, change: Value| -> Result<(), String> {
+        let tried = as_portolan.patch(name, &PatchParams::default(), &Patch::Merge(&change)).await;
+        tried.map(drop).map_err(|error| error.to_string())
+    };
+    let targets = |second: Value| json!({ "spec": { "endpoints": [endpoint("db.example.com", "192.0.2.2"), second] } });
+    let right = targets(endpoint("web.example.com", "192.0.2.3"));
+    let foreign = "only DNSEndpoints with the annotation portolan.dev/service";
+    until("the policy is in force", async || {
+        patch("theirs", right.clone()).await.is_err_and(|why| why.contains(foreign))
+    })
+    .await;
+    patch("ours", right).await.expect("targets are its own to write");
+    patch("ours", json!({ "metadata": { "annotations": { "portolan.dev/targets": "Written" } } }))
+        .await
+        .expect("its note");
+    for wrong in [
+        targets(endpoint("bank.example.com", "192.0.2.3")),
+        targets(endpoint("db.example.com", "192.0.2.3")),
+        json!({ "spec": { "endpoints": [endpoint("db.example.com", "192.0.2.2")] } }),
+        targets(json!({ "dnsName": "web.example.com", "recordType": "A", "targets": ["192.0.2.3"], "recordTTL": 1 })),
+        json!({ "metadata": { "annotations": { "portolan.dev/service": "another" } } }),
+        json!({ "metadata": { "annotations": { "portolan.dev/when-all-down": "Empty" } } }),
+        json!({ "metadata": { "labels": { "app": "portolan" } } }),
+    ] {
+        let refused = patch("ours", wrong.clone()).await.expect_err(&format!("{wrong}"));
+        assert!(refused.contains("only the targets of a DNSEndpoint"), "{refused}");
+    }
+    let by_hand = Patch::Merge(json!({ "metadata": { "labels": { "app": "db" } } }));
+    stage.api(Kind::DnsEndpoint).await.patch("ours", &PatchParams::default(), &by_hand).await.expect("others may");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_the_rights_it_says_what_to_apply_once_and_serves_the_rest() {
     let plane = shared().await;
     let installed = install(plane, "cluster").await;
@@ -113,7 +158,7 @@ async fn a_lost_right_to_write_is_reported_until_it_is_back() {
     let installed = install_with(plane, "cluster", &["external-workloads"]).await;
     let stage = Stage::at(plane, installed.namespace.clone()).await;
     let role = format!("portolan-external-workloads-{}", stage.namespace);
-    let set = async |verbs: serde_json::Value| {
+    let set = async |verbs: Value| {
         let patch = json!([{ "op": "replace", "path": "/rules/1/verbs", "value": verbs }]).to_string();
         let args = ["patch", "clusterrole", &role, "--type=json", "-p", &patch];
         plane.kubectl().run(&args).await.expect("patched");
