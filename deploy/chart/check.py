@@ -111,10 +111,10 @@ def beside_tls():
         monitors = [each for each in yaml.safe_load_all(rendered("monitoring.yaml", *flags)) if each and each["kind"] == "ServiceMonitor"]
         return monitors[0]["spec"]["endpoints"][0]
 
-    found = endpoint()
-    assert (found["port"], found["scheme"], found["tlsConfig"]["ca"]["secret"]["name"]) == ("https", "https", "other"), found
-    found = endpoint("--set", "metricsPort.enabled=true")
-    assert found["port"] == "metrics" and "scheme" not in found, found
+    # The metrics port speaks TLS, too.
+    for port, flags in [("https", ()), ("metrics", ("--set", "metricsPort.enabled=true"))]:
+        found = endpoint(*flags)
+        assert (found["port"], found["scheme"], found["tlsConfig"]["ca"]["secret"]["name"]) == (port, "https", "other"), found
     say("with tls, `helm test` and Prometheus trust the Secret's CA")
 
 
