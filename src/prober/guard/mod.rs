@@ -25,7 +25,7 @@
 //!   as soon as the sample of the last [`WINDOW`] recovers. Held instances are then probed again, in batches, and fall if they fail again;
 //!   a probe that started before the recovery proves nothing. A hold that reaches its limit is not repeated for [`BLIND`]: the outage is
 //!   real enough to be shown, even by fails that no slot is left to repeat.
-//! - Canaries take at most an eighth of the slots ([`Guard::within`]): if everything hangs, each holds one for its timeout.
+//! - Canaries take at most an eighth of the slots, or four ([`Guard::within`]): if everything hangs, each holds one for its timeout.
 //! - With four namespaces or more, each counts for at most a quarter, in the sample and among the canaries, so nobody can stage a mass
 //!   failure alone. With fewer, the plain majority decides.
 //!
@@ -59,7 +59,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 pub(crate) use self::driver::GuardDriver;
-pub(crate) use self::state::Guard;
+pub(crate) use self::state::{Guard, most_canaries};
 use crate::model::outcome::{Outcome, Reason, Verdict};
 use crate::model::service::CheckId;
 use crate::model::time::UnixMs;

@@ -63,10 +63,15 @@ impl Default for Guard {
     }
 }
 
+/// Of this many slots, those that canaries may take: an eighth, within bounds.
+pub(crate) fn most_canaries(slots: usize) -> usize {
+    (slots / 8).clamp(MIN_CANARIES + 1, MAX_CANARIES)
+}
+
 impl Guard {
-    /// For a prober with this many slots, an eighth of which canaries may take.
+    /// For a prober with this many slots.
     pub(crate) fn within(slots: usize) -> Self {
-        Self { most_canaries: (slots / 8).clamp(MIN_CANARIES + 1, MAX_CANARIES), ..Self::default() }
+        Self { most_canaries: most_canaries(slots), ..Self::default() }
     }
 
     /// Notes a probe that ended.

@@ -6,17 +6,17 @@
 //! *its interval + its timeout + threshold × the time between two confirming probes + the mass-failure guard's hold*
 //!
 //! where that time is the timeout, or the retry interval if longer, while slots are free, and otherwise the stretched gap of a
-//! confirmation. With equal checks the third term is `instances × threshold × timeout / slots`. Addresses with a budget may take
+//! confirmation. With equal checks the third term is `instances × threshold × timeout / slots left by the guard`. Addresses with a budget may take
 //! longer: each gets at most eight probes at once.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::model::check::Timing;
-use crate::prober::guard::{MAX_HOLD, ROUND};
+use crate::prober::guard::{MAX_HOLD, ROUND, most_canaries};
 use crate::prober::targets::confirming_gap;
 
-/// The part of the slots that remains while the guard probes its canaries.
+/// The part of many slots that remains while the guard probes its canaries.
 const LEFT_BY_CANARIES: f64 = 7.0 / 8.0;
 
 /// The longest time from the moment at which everything hangs until the last of these instances, each with its namespace, is known to be
@@ -31,8 +31,7 @@ pub(crate) fn detection_time<'a>(
         let gap = confirming_gap(timing).max(timing.timeout);
         *wanted.entry(namespace).or_default() += timing.timeout.as_secs_f64() / gap.as_secs_f64();
     }
-    #[expect(clippy::cast_precision_loss, reason = "at most 20,000 slots")]
-    let share = fair_share(wanted.values().copied().collect(), slots as f64 * LEFT_BY_CANARIES);
+    let share = fair_share(wanted.values().copied().collect(), left_by_canaries(slots));
     let guarded = MAX_HOLD + ROUND;
     let longest = instances.map(|(namespace, timing)| {
         let stretch = (wanted.get(&namespace).copied().unwrap_or(0.0) / share).max(1.0);
@@ -42,6 +41,12 @@ pub(crate) fn detection_time<'a>(
         timing.interval + step * timing.unhealthy_threshold + timing.timeout + guarded
     });
     longest.max()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "at most 20,000 slots")]
+fn left_by_canaries(slots: usize) -> f64 {
+    let of_few = slots.saturating_sub(most_canaries(slots)).max(1);
+    (of_few as f64).min(slots as f64 * LEFT_BY_CANARIES)
 }
 
 /// The share of each, so that nobody gets more than it wants and the rest is shared evenly (max-min).
@@ -91,6 +96,12 @@ mod tests {
         let work = 10_000 * 5 * 3 / 1024;
         assert!((10 + 66 + work..=10 + 5 + 66 + work * 8 / 7 + 1).contains(&took), "{took}");
         assert!(took <= 300, "ten thousand are known within five minutes: {took}");
+    }
+
+    #[test]
+    fn of_few_slots_the_guard_takes_more_than_an_eighth() {
+        assert_eq!(seconds(&[(1, 600, timing(5, 2, 3))], 20), 5 + 2 + 3 * 600 * 2 / 16 + 66);
+        assert!(seconds(&[(1, 1, timing(5, 2, 3))], 1) < 120, "one slot is shared");
     }
 
     #[test]
