@@ -199,6 +199,9 @@ pub enum ClusterError {
     /// Nothing is written before it is known what the policies allow.
     #[error("the policies of namespaces are not known yet, so nothing was changed; reads go on; try again")]
     PoliciesUnknown,
+    /// Nothing is written before it is known which policies apply to the namespace.
+    #[error("namespace {0} does not exist in the cluster or is not known yet; create it, or try again")]
+    NamespaceUnknown(Namespace),
     /// Sent, but no answer came in time.
     #[error(
         "the Kubernetes API did not answer in time, so it is not known whether the change was made; the same call again \

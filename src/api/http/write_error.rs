@@ -48,7 +48,9 @@ pub(in crate::api) fn refused(error: &WriteError) -> ApiError {
 fn by_cluster(error: &ClusterError) -> ApiError {
     let code = match error {
         ClusterError::Away { retry_after } => return again(Code::Unavailable, error, *retry_after),
-        ClusterError::PoliciesUnknown => return again(Code::Unavailable, error, RETRY_SECONDS),
+        ClusterError::PoliciesUnknown | ClusterError::NamespaceUnknown(_) => {
+            return again(Code::Unavailable, error, RETRY_SECONDS);
+        }
         ClusterError::Unanswered | ClusterError::NotLeading | ClusterError::KindMissing | ClusterError::Failed => {
             return again(Code::Unavailable, error, SLOW_RETRY_SECONDS);
         }
@@ -103,6 +105,7 @@ mod tests {
             (WriteError::NamespaceNotWatched(namespace()), 403, "namespace_forbidden"),
             (WriteError::FullByPolicy(4), 422, "service_full"),
             (ClusterError::PoliciesUnknown.into(), 503, "unavailable"),
+            (ClusterError::NamespaceUnknown(namespace()).into(), 503, "unavailable"),
             (WriteError::TooManyServices(1), 422, "too_many_services"),
             (WriteError::TooManyInstances(1), 422, "too_many_instances"),
             (full, 422, "service_full"),

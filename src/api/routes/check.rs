@@ -8,7 +8,7 @@ use crate::api::http::write_error::refused;
 use crate::api::openapi::schemas;
 use crate::model::name::InstanceName;
 use crate::model::ports::WriteError;
-use crate::model::service::Instance;
+use crate::model::service::{Instance, Source};
 use crate::wire::Checked;
 
 const MESSAGE: &str = "Health check completed";
@@ -60,7 +60,7 @@ pub(super) async fn check(request: &RequestContext<'_>, body: RequestBody) -> An
     let probed = if observe {
         request.state.on_demand.observe_now(service.id, wanted)
     } else {
-        require_owner(request, &instances)?;
+        require_owner(request, service.source, &instances)?;
         request.state.on_demand.check_now(service.id, wanted)
     };
     let checked = match probed.await {
@@ -75,10 +75,15 @@ pub(super) async fn check(request: &RequestContext<'_>, body: RequestBody) -> An
 }
 
 /// A check may change the health of each instance that it probes, so the caller must own each.
-fn require_owner(request: &RequestContext<'_>, instances: &[&Instance]) -> Result<(), ApiError> {
+fn require_owner(request: &RequestContext<'_>, source: Source, instances: &[&Instance]) -> Result<(), ApiError> {
     let caller = request.principal.caller();
     if caller.admin || instances.iter().all(|i| i.owner == caller.owner) {
         return Ok(());
     }
-    Err(refused(&WriteError::NotOwner))
+    let refused = refused(&WriteError::NotOwner);
+    Err(match source {
+        Source::Manifest => refused
+            .hint("a service from a manifest has no owner, so only a token with the admin scope may have it checked"),
+        Source::Rest => refused,
+    })
 }

@@ -171,7 +171,7 @@ impl Shared {
             return Ok(());
         }
         if !policies.of(namespace).is_known() {
-            return Err(ClusterError::PoliciesUnknown.into());
+            return Err(ClusterError::NamespaceUnknown(namespace.parse().unwrap_or_default()).into());
         }
         if !policies.watches(namespace) {
             return Err(WriteError::NamespaceNotWatched(namespace.parse().unwrap_or_default()));

@@ -44,12 +44,19 @@ async fn a_registration_beyond_a_policy_is_refused_and_names_it() {
     let (own, other) = (Listener::at([127, 0, 0, 1].into()).await, Listener::at([127, 0, 0, 2].into()).await);
     let folder = tempfile::tempdir().expect("a folder");
     let selector = format!("{LABEL} in ({})", stage.namespace);
-    let settings = [("PORTOLAN_POLICIES", "true"), ("PORTOLAN_WATCH_SELECTOR", &*selector)];
+    let (absent, policies) = (format!("{}-absent", stage.namespace), ("PORTOLAN_POLICIES", "true"));
+    let open = format!("{},{absent}", stage.namespace);
+    let settings = [policies, ("PORTOLAN_WATCH_SELECTOR", &*selector), ("PORTOLAN_REST_NAMESPACES", &*open)];
     let pod = Pod::start_with(folder.path(), &installed.account, &stage.namespace, "portolan-0", &settings).await;
     until("it is ready", async || pod.is_ready().await).await;
     let first = registration("early", &own.url());
     let registered = pod.register(&first).await;
     assert_eq!(registered.status, 200, "{}", registered.text);
+    let mut elsewhere = first.clone();
+    elsewhere["namespace"] = absent.clone().into();
+    let refused = pod.register(&elsewhere).await;
+    let said = format!("namespace {absent} does not exist in the cluster or is not known yet; create it, or try again");
+    assert!(refused.status == 503 && refused.text.contains(&said), "{}", refused.text);
 
     let limits = json!({ "minIntervalSeconds": 30, "maxTimeoutSeconds": 5, "maxInstancesPerService": 2 });
     stage.policy("p", json!({ "checks": { "limits": limits }, "networks": { "allow": ["127.0.0.1/32"] } })).await;
