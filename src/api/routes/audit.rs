@@ -158,3 +158,15 @@ fn gets_a_line(action: &str, response: &Response<Body>) -> bool {
         _ => true,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::routes::{ROUTES, Verb};
+
+    #[test]
+    fn every_route_that_writes_has_a_word() {
+        let without = ROUTES.iter().filter(|route| (route.verb != Verb::Get) != action(route.id).is_some());
+        assert_eq!(without.map(|route| route.path).collect::<Vec<_>>(), Vec::<&str>::new());
+    }
+}

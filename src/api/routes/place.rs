@@ -62,3 +62,16 @@ fn verb(route: RouteId, one_instance: bool) -> AccessVerb {
         _ => AccessVerb::List,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::routes::{ROUTES, Verb};
+
+    #[test]
+    fn every_route_that_writes_needs_a_right_to_write() {
+        let reads = |route: RouteId| verb(route, false) == AccessVerb::List;
+        let wrong = ROUTES.iter().filter(|route| (route.verb == Verb::Get) != reads(route.id));
+        assert_eq!(wrong.map(|route| route.path).collect::<Vec<_>>(), Vec::<&str>::new());
+    }
+}

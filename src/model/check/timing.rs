@@ -12,6 +12,12 @@ pub const RETRY_INTERVAL: RangeInclusive<u32> = 1..=300;
 /// Outcomes in a row.
 pub const THRESHOLD: RangeInclusive<u32> = 1..=10;
 
+/// What absent numbers of a check mean; an absent interval means the setting `HEALTH_CHECK_INTERVAL`.
+const DEFAULT_TIMEOUT: u32 = 5;
+const DEFAULT_RETRY_INTERVAL: u32 = 1;
+const DEFAULT_UNHEALTHY_THRESHOLD: u32 = 3;
+const DEFAULT_HEALTHY_THRESHOLD: u32 = 1;
+
 /// The numbers as a registration gives them. Absent ones take the defaults named here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CheckTiming {
@@ -76,14 +82,15 @@ impl CheckTiming {
 
     /// The numbers after defaults, with `interval` where none is given.
     pub fn resolve(&self, interval: Duration) -> Timing {
-        let seconds = |given: Option<u32>, default: Duration| given.map_or(default, |s| Duration::from_secs(s.into()));
-        let interval = seconds(self.interval_seconds, interval);
+        let seconds = |given: u32| Duration::from_secs(given.into());
+        let interval = self.interval_seconds.map_or(interval, seconds);
+        let retry_interval = seconds(self.retry_interval_seconds.unwrap_or(DEFAULT_RETRY_INTERVAL));
         Timing {
             interval,
-            timeout: seconds(self.timeout_seconds, Duration::from_secs(5)),
-            retry_interval: seconds(self.retry_interval_seconds, Duration::from_secs(1)).min(interval),
-            unhealthy_threshold: self.unhealthy_threshold.unwrap_or(3),
-            healthy_threshold: self.healthy_threshold.unwrap_or(1),
+            timeout: seconds(self.timeout_seconds.unwrap_or(DEFAULT_TIMEOUT)),
+            retry_interval: retry_interval.min(interval),
+            unhealthy_threshold: self.unhealthy_threshold.unwrap_or(DEFAULT_UNHEALTHY_THRESHOLD),
+            healthy_threshold: self.healthy_threshold.unwrap_or(DEFAULT_HEALTHY_THRESHOLD),
         }
     }
 }
