@@ -76,21 +76,27 @@ async fn a_removed_service_is_not_found_whatever_tag_the_client_sends() {
 async fn what_changed_nothing_is_not_counted() {
     let app = TestApp::with(Options { rate: Some(20), ..Options::default() }).await;
     app.add("a").await;
-    let left = |answer: &Answer| answer.header("ratelimit").to_owned();
+    // On a slow machine, a part of what was spent may be back.
+    let left = |answer: &Answer| {
+        let text = answer.header("ratelimit").to_owned();
+        let left = text.split("r=").nth(1).and_then(|rest| rest.split(';').next()?.trim().parse::<u32>().ok());
+        left.unwrap_or_else(|| panic!("no quota in {text}"))
+    };
     let target = "/api/v1/services/discover?name=a";
     let first = app.get(target).await;
     let tag = first.header("etag").to_owned();
-    assert!(left(&first).contains("r=19"), "{}", left(&first));
+    assert_eq!(left(&first), 19);
     for _ in 0..30 {
         let again = get_if(&app, target, &tag).await;
         assert_eq!(again.status, 304);
-        assert!(left(&again).contains("r=19"), "{}", left(&again));
+        assert!(left(&again) >= 19, "{}", left(&again));
     }
     let renewal = json!({"name": "a", "base_url": "http://127.0.0.1:9"});
     for _ in 0..30 {
         assert_eq!(app.register(&renewal).await.status, 200);
     }
-    assert!(left(&app.get(target).await).contains("r=18"));
+    let last = left(&app.get(target).await);
+    assert!(last >= 18, "{last}");
 }
 
 #[tokio::test]

@@ -70,10 +70,10 @@ fn a_drained_instance_is_not_healthy_enough() {
     register(&server, "y", &["--base-url", &up, "--check-http", "/"]);
     assert_eq!(ended(&server.cli(&["wait", "a", "--for", "healthy", "--min", "2"])).0, 0);
     assert_eq!(ended(&server.cli(&["drain", "a", "-i", "y", "--reason", "r"])).0, 0);
-    let two = server.cli(&["wait", "a", "--for", "healthy", "--min", "2", "--timeout", "2s"]);
+    let two = server.cli(&["wait", "a", "--for", "healthy", "--min", "2", "--timeout", "5s"]);
     let (code, said) = ended(&two);
     assert_eq!(code, 6, "{said}");
-    assert!(said.contains("a after 2 s: 1 of 2 instances healthy, 1 drained"), "{said}");
+    assert!(said.contains("a after 5 s: 1 of 2 instances healthy, 1 drained"), "{said}");
     let list = stdout(&server.cli(&["list"]));
     assert!(list.contains("2/2 (1 drained)"), "{list}");
     assert_eq!(ended(&server.cli(&["drain", "a", "-i", "x", "--reason", "r"])).0, 0);
@@ -89,10 +89,10 @@ fn waiting_in_vain_says_how_it_is() {
     let server = Server::start(&[]);
     register(&server, "x", &["--base-url", "http://127.0.0.1:9", "--check-tcp"]);
     wait_for("it is down", || (json(&server.cli(&["get", "a", "-o", "json"]))["status"] == "unhealthy").then_some(()));
-    let text = server.cli(&["wait", "a", "--for", "healthy", "--timeout", "2s"]);
+    let text = server.cli(&["wait", "a", "--for", "healthy", "--timeout", "5s"]);
     assert_eq!((ended(&text).0, stdout(&text).as_str()), (6, ""));
     assert!(stderr(&text).contains("0 of 1 instances healthy, x: unhealthy (ConnectRefused)"), "{}", stderr(&text));
-    let data = server.cli(&["wait", "a", "--for", "healthy", "--timeout", "2s", "-o", "json"]);
+    let data = server.cli(&["wait", "a", "--for", "healthy", "--timeout", "5s", "-o", "json"]);
     assert_eq!(ended(&data).0, 6);
     let line = json(&data);
     assert_eq!((&line["name"], &line["for"], &line["met"]), (&"a".into(), &"healthy".into(), &false.into()));
@@ -102,7 +102,7 @@ fn waiting_in_vain_says_how_it_is() {
     let gone = json(&server.cli(&["wait", "b", "--for", "gone", "-o", "json"]));
     assert_eq!((&gone["met"], &gone["service"]), (&true.into(), &Value::Null));
 
-    let misspelt = server.cli(&["wait", "aa", "--for", "healthy", "--timeout", "2s"]);
+    let misspelt = server.cli(&["wait", "aa", "--for", "healthy", "--timeout", "5s"]);
     assert!(
         ended(&misspelt).0 == 6
             && stderr(&misspelt).contains("no service is called aa yet")
@@ -112,7 +112,7 @@ fn waiting_in_vain_says_how_it_is() {
     );
     let shop = ["register", "--name", "aa", "-n", "shop", "--base-url", "http://127.0.0.1:9"];
     assert_eq!(ended(&server.cli(&shop)).0, 0);
-    let astray = server.cli(&["wait", "aa", "--for", "registered", "--timeout", "2s"]);
+    let astray = server.cli(&["wait", "aa", "--for", "registered", "--timeout", "5s"]);
     let (code, said) = ended(&astray);
     let hint = "none in namespace default, but in shop: add -n shop";
     assert!(code == 6 && said.matches(hint).count() == 2, "at the start and at the end: {code} {said}");

@@ -123,6 +123,7 @@ async fn other_defaults_and_limits_count_at_once_and_no_verdict_is_lost() {
     rig.register("tenant/plain", &plain.url(), Check::default()).await;
     rig.register("tenant/own", &own.url(), every_second()).await;
     until("both are probed", || plain.hits() > 2 && own.hits() > 2).await;
+    rig.until_health("tenant/plain", Health::Healthy).await;
     let since = rig.instance("tenant/plain").since;
     tenant.set(defaults(86_400));
     until_rare(&rig, "tenant/plain").await;
