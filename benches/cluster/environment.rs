@@ -11,8 +11,8 @@ use portolan::operator::crd::{ServiceResource, ServiceSpec};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use crate::PATIENCE;
 use crate::replica::{Replica, Setup};
+use crate::{PATIENCE, milliseconds};
 
 /// Portolan's own, where the objects are, too.
 pub(crate) const NAMESPACE: &str = "portolan";
@@ -28,7 +28,7 @@ pub(crate) struct Environment {
     leases: Api<Lease>,
     account: Kubeconfig,
     folder: TempDir,
-    publishes: bool,
+    settings: &'static [(&'static str, &'static str)],
     plane: ControlPlane,
 }
 
@@ -44,30 +44,52 @@ impl Environment {
             leases: Api::namespaced(client, NAMESPACE),
             account: plane.service_account(NAMESPACE, NAMESPACE).await?,
             folder: tempfile::tempdir()?,
-            publishes: false,
+            settings: &[],
             plane,
         })
     }
 
     /// The same with `deploy/components/publish`, in a namespace that allows it.
     pub(crate) async fn start_publishing() -> Result<Self> {
+        let settings = &[("PORTOLAN_PUBLISH", "true"), ("PORTOLAN_PUBLISH_DENY", "10.0.0.0/8")];
+        let environment = Self::start_with("publish", settings).await?;
+        let kubectl = environment.plane.kubectl();
+        kubectl.run(&["label", "namespace", NAMESPACE, "portolan.dev/publish=allowed"]).await?;
+        Ok(environment)
+    }
+
+    /// The same with `deploy/components/adopt`.
+    pub(crate) async fn start_adopting() -> Result<Self> {
+        Self::start_with("adopt", &[("PORTOLAN_ADOPT", "true")]).await
+    }
+
+    async fn start_with(component: &str, settings: &'static [(&'static str, &'static str)]) -> Result<Self> {
         let environment = Self::start().await?;
         let folder = environment.folder.path();
         // kustomize takes no absolute paths.
         let up = "../".repeat(folder.components().count() - 1);
         let deploy = format!("{up}{}/deploy", env!("CARGO_MANIFEST_DIR").trim_start_matches('/'));
-        let text = format!("resources: [{deploy}/overlays/cluster]\ncomponents: [{deploy}/components/publish]\n");
+        let text = format!("resources: [{deploy}/overlays/cluster]\ncomponents: [{deploy}/components/{component}]\n");
         std::fs::write(folder.join("kustomization.yaml"), text)?;
         let kubectl = environment.plane.kubectl();
         let folder = folder.to_str().context("a path in UTF-8")?;
         kubectl.run(&["apply", "--server-side", "--force-conflicts", "-k", folder]).await?;
-        kubectl.run(&["label", "namespace", NAMESPACE, "portolan.dev/publish=allowed"]).await?;
-        Ok(Self { publishes: true, ..environment })
+        Ok(Self { settings, ..environment })
     }
 
     /// Starts the replica `name`, on the file that one of its name left.
     pub(crate) async fn replica(&self, name: &str) -> Result<Replica> {
-        Setup { name, account: &self.account, folder: self.folder.path(), publishes: self.publishes }.start().await
+        Setup { name, account: &self.account, folder: self.folder.path(), settings: self.settings }.start().await
+    }
+
+    /// Starts a leader on the file that one left, and says after how many milliseconds it was ready.
+    pub(crate) async fn leader_again(&self) -> Result<(Replica, f64)> {
+        let started = Instant::now();
+        let leader = self.replica("leader").await?;
+        leader.until_ready().await?;
+        let ready = milliseconds(started.elapsed());
+        self.next_leader(None).await?;
+        Ok((leader, ready))
     }
 
     /// The kubeconfig of somebody who may list the objects.

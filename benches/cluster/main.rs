@@ -1,9 +1,10 @@
 //! How fast Portolan is as a Kubernetes operator, side by side with the least that a client of the same API server could do.
 //!
-//! `cargo bench --bench cluster -- [apply|death|objects|takeover|overload|publish]… [--quick]`; without a name all six run. Each has a real etcd and
+//! `cargo bench --bench cluster -- [apply|death|objects|takeover|overload|publish|adopt]… [--quick]`; without a name all seven run. Each has a real etcd and
 //! kube-apiserver to itself, without an audit log; Portolan runs as the pods do, a process of its own with the rights of its ServiceAccount.
 //! The figures are goals, never a test: nothing here fails for being slow.
 
+mod adopt;
 mod apply;
 mod backend;
 mod bare;
@@ -14,6 +15,7 @@ mod objects;
 mod overload;
 mod publish;
 mod replica;
+mod slices;
 mod takeover;
 
 use std::time::Duration;
@@ -83,7 +85,7 @@ fn main() -> Result<()> {
     }
     let plan = if args.iter().any(|arg| arg == "--quick") { QUICK } else { WHOLE };
     args.retain(|arg| arg != "--quick");
-    let all = ["apply", "death", "objects", "takeover", "overload", "publish"].map(str::to_owned);
+    let all = ["apply", "death", "objects", "takeover", "overload", "publish", "adopt"].map(str::to_owned);
     for name in if args.is_empty() { &all[..] } else { &args[..] } {
         match name.as_str() {
             "apply" => runtime.block_on(apply::run(plan))?,
@@ -92,6 +94,7 @@ fn main() -> Result<()> {
             "takeover" => runtime.block_on(takeover::run(plan))?,
             "overload" => runtime.block_on(overload::run(plan))?,
             "publish" => runtime.block_on(publish::run(plan))?,
+            "adopt" => runtime.block_on(adopt::run(plan))?,
             other => bail!("no benchmark is called {other}; there are {}", all.join(", ")),
         }
     }

@@ -9,7 +9,6 @@ use tokio::sync::mpsc;
 use crate::backend::Backend;
 use crate::bare;
 use crate::environment::Environment;
-use crate::replica::Replica;
 use crate::{Plan, milliseconds};
 
 /// Seconds between probes: what they are unless a manifest or a setting says otherwise.
@@ -62,26 +61,15 @@ async fn measured(plan: Plan, environment: &Environment) -> Result<Measured> {
     let first_mb = leader.resident_mb()?;
     leader.stop().await?;
 
-    let started = Instant::now();
-    let leader = environment.replica("leader").await?;
-    leader.until_ready().await?;
-    let from_file_ms = milliseconds(started.elapsed());
-    environment.next_leader(None).await?;
+    let (leader, from_file_ms) = environment.leader_again().await?;
     let follower = environment.replica("follower").await?;
     follower.until_ready().await?;
     tokio::time::sleep(plan.rest).await;
-    let follower_percent = percent(plan, &follower).await?;
+    let follower_percent = follower.cpu_percent(plan.steady).await?;
     let (again_mb, follower_mb) = (leader.resident_mb()?, follower.resident_mb()?);
     follower.stop().await?;
     leader.stop().await?;
     Ok(Measured { first_mb, again_mb, from_file_ms, follower_mb, follower_percent })
-}
-
-/// What a replica uses of one core.
-async fn percent(plan: Plan, replica: &Replica) -> Result<f64> {
-    let (cpu, at) = (replica.cpu()?, Instant::now());
-    tokio::time::sleep(plan.steady).await;
-    Ok(replica.cpu()?.saturating_sub(cpu).as_secs_f64() / at.elapsed().as_secs_f64() * 100.0)
 }
 
 async fn bare_ms(plan: Plan, environment: &Environment) -> Result<f64> {

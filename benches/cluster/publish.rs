@@ -8,19 +8,18 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Service as CoreService;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Api;
-use kube::api::{DeleteParams, ListParams, PostParams, WatchEvent, WatchParams};
+use kube::api::{DeleteParams, ListParams, PostParams};
 use measure::percentile;
 use portolan::operator::crd::{ServiceResource, ServiceSpec};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::environment::{Environment, NAMESPACE};
 use crate::replica::Replica;
+use crate::slices::{Watch, slices};
 use crate::{PATIENCE, Plan, milliseconds};
 
 /// Seconds between probes where a backend falls silent, and of each probe.
@@ -31,9 +30,6 @@ const STEADY_INTERVAL: u64 = 30;
 /// Objects that are created at the same time.
 const AT_ONCE: usize = 16;
 const OURS: &str = "endpointslice.kubernetes.io/managed-by=portolan.dev";
-const SERVICE: &str = "kubernetes.io/service-name";
-/// Seconds that a watch lasts at most.
-const WATCH: u32 = 290;
 
 /// Runs it.
 pub(crate) async fn run(plan: Plan) -> Result<()> {
@@ -118,10 +114,6 @@ fn cores(environment: &Environment) -> Api<CoreService> {
     Api::namespaced(environment.objects.clone().into_client(), NAMESPACE)
 }
 
-fn slices(environment: &Environment) -> Api<EndpointSlice> {
-    Api::namespaced(environment.objects.clone().into_client(), NAMESPACE)
-}
-
 /// Waits until so many of Portolan's slices are there, as long as each look finds more.
 async fn until_slices(environment: &Environment, count: usize) -> Result<()> {
     let (api, ours) = (slices(environment), ListParams::default().labels(OURS));
@@ -139,51 +131,6 @@ async fn until_slices(environment: &Environment, count: usize) -> Result<()> {
     }
 }
 
-/// A watch of slices: the core Service, whether its endpoint is ready, and when that was read.
-struct Watch {
-    events: mpsc::UnboundedReceiver<(String, bool, Instant)>,
-    _task: JoinSet<Result<()>>,
-}
-
-impl Watch {
-    async fn start(environment: &Environment) -> Result<Self> {
-        let api = slices(environment);
-        let now = api.list(&ListParams::default().limit(1)).await?.metadata.resource_version.context("a revision")?;
-        let (sender, events) = mpsc::unbounded_channel();
-        let mut task = JoinSet::new();
-        task.spawn(async move {
-            let mut from = now;
-            loop {
-                let params = WatchParams::default().labels(OURS).timeout(WATCH);
-                let mut stream = api.watch(&params, &from).await?.boxed();
-                while let Some(event) = stream.next().await {
-                    let at = Instant::now();
-                    let (WatchEvent::Added(slice) | WatchEvent::Modified(slice)) = event? else { continue };
-                    from = slice.metadata.resource_version.clone().context("a revision")?;
-                    let service = slice.metadata.labels.and_then(|mut labels| labels.remove(SERVICE));
-                    let is_ready = |endpoint: &k8s_openapi::api::discovery::v1::Endpoint| {
-                        endpoint.conditions.as_ref().is_some_and(|conditions| conditions.ready == Some(true))
-                    };
-                    sender.send((service.context("a label")?, slice.endpoints.iter().all(is_ready), at))?;
-                }
-            }
-        });
-        Ok(Self { events, _task: task })
-    }
-
-    async fn until(&mut self, service: &str, ready: bool) -> Result<Instant> {
-        let find = async {
-            while let Some((name, is, at)) = self.events.recv().await {
-                if name == service && is == ready {
-                    return Ok(at);
-                }
-            }
-            Err(anyhow::anyhow!("the watch ended"))
-        };
-        tokio::time::timeout(PATIENCE, find).await.with_context(|| format!("{service}: not ready={ready} in time"))?
-    }
-}
-
 /// A check on request decides at once, so that the time is the publisher's alone.
 async fn from_health_to_slice(plan: Plan, others: usize) -> Result<()> {
     let environment = Environment::start_publishing().await?;
@@ -191,7 +138,7 @@ async fn from_health_to_slice(plan: Plan, others: usize) -> Result<()> {
     fill(&environment, others, &steady).await?;
     let replica = environment.replica("one").await?;
     until_slices(&environment, others).await?;
-    let mut watch = Watch::start(&environment).await?;
+    let mut watch = Watch::start(&environment, OURS).await?;
     let (mut from_request, mut from_answer) = (Vec::new(), Vec::new());
     for n in 0..plan.transitions {
         let (name, backend) = (format!("moving-{n:03}"), Backend::start().await?);
@@ -233,7 +180,7 @@ async fn check(replica: &Replica, id: &str, backend: &Backend) -> Result<(Instan
 async fn from_silence_to_slice(plan: Plan) -> Result<()> {
     let environment = Environment::start_publishing().await?;
     let replica = environment.replica("one").await?;
-    let mut watch = Watch::start(&environment).await?;
+    let mut watch = Watch::start(&environment, OURS).await?;
     let mut backends = Vec::new();
     for n in 0..plan.deaths {
         let (name, backend) = (format!("silent-{n:03}"), Backend::start().await?);
@@ -276,17 +223,12 @@ async fn many(plan: Plan) -> Result<()> {
     until_reported(&leader).await?;
     tokio::time::sleep(plan.rest).await;
     let first_mb = leader.resident_mb()?;
-    let (cpu, before, at) = (leader.cpu()?, writes(&leader).await?, Instant::now());
-    tokio::time::sleep(plan.steady).await;
-    let percent = leader.cpu()?.saturating_sub(cpu).as_secs_f64() / at.elapsed().as_secs_f64() * 100.0;
+    let before = writes(&leader).await?;
+    let percent = leader.cpu_percent(plan.steady).await?;
     let steady_writes = writes(&leader).await? - before;
     leader.stop().await?;
 
-    let started = Instant::now();
-    let leader = environment.replica("leader").await?;
-    leader.until_ready().await?;
-    let ready_ms = milliseconds(started.elapsed());
-    environment.next_leader(None).await?;
+    let (leader, ready_ms) = environment.leader_again().await?;
     tokio::time::sleep(plan.rest).await;
     let again_writes = writes(&leader).await?;
     let row = |what: &str, measured: String, goal: &str| vec![what.to_owned(), measured, goal.to_owned()];

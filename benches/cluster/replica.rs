@@ -20,7 +20,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) account: &'a Kubeconfig,
     /// Where its file and its log are.
     pub(crate) folder: &'a Path,
-    pub(crate) publishes: bool,
+    /// Besides those that every replica has.
+    pub(crate) settings: &'a [(&'a str, &'a str)],
 }
 
 /// A running replica; killed when it is dropped.
@@ -52,9 +53,7 @@ impl Setup<'_> {
             .env("POD_NAME", self.name)
             .env("POD_NAMESPACE", NAMESPACE)
             .env("POD_IP", "127.0.0.1");
-        if self.publishes {
-            command.env("PORTOLAN_PUBLISH", "true").env("PORTOLAN_PUBLISH_DENY", "10.0.0.0/8");
-        }
+        command.envs(self.settings.iter().copied());
         let mut process = Guarded::start(&command, &log)?;
         let started = Instant::now();
         loop {
@@ -88,9 +87,12 @@ impl Replica {
         measure::resident_mb(self.process.pid())
     }
 
-    /// CPU time used so far.
-    pub(crate) fn cpu(&self) -> Result<Duration> {
-        measure::cpu(self.process.pid())
+    /// What it uses over this time, as a percentage of one core.
+    pub(crate) async fn cpu_percent(&self, over: Duration) -> Result<f64> {
+        let (cpu, at) = (measure::cpu(self.process.pid())?, Instant::now());
+        tokio::time::sleep(over).await;
+        let used = measure::cpu(self.process.pid())?.saturating_sub(cpu);
+        Ok(used.as_secs_f64() / at.elapsed().as_secs_f64() * 100.0)
     }
 
     /// SIGKILL.
