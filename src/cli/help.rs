@@ -139,8 +139,9 @@ Examples:
   portolan export --server http://old:8080 | portolan import - --db portolan.db";
 
 pub(super) const EXPORT: &str = "\
-Each line is a JSON object as a register call takes it, in order of namespace, service and instance. Health, history and ids are \
-left out. Without --db it asks the server; --db reads a file, even while a server has it open.
+Each line is a JSON object as a register call takes it, in order of namespace, service and instance. Health and history are \
+left out, and so are ids unless --for-import is given. Without --db it asks the server; --db reads a file, even while a server has it \
+open.
 
 Examples:
   portolan export > services.jsonl

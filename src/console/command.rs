@@ -111,7 +111,7 @@ commands! {
     ["faults" "down"] None Key(Action::Faults) "list only services with a fault"
     ["sort"] Sort Key(Action::Sort) "order by a column; :sort !name reverses"
     ["cols" "columns"] Columns Key(Action::UsualColumns) "more columns: labels, host, avail, as in :cols team,avail; without any, none"
-    ["pivot" "by" "group"] Dimension Key(Action::Pivot) "the services by host, zone, version, reason or a label"
+    ["pivot" "by" "group"] Dimension Key(Action::Pivot) "the services in groups: by namespace, host, zone, version, owner, reason or a label"
     ["map" "heat" "heatmap"] None Key(Action::Heat) "every service as a cell"
     ["services" "svc" "service" "psvc"] None Key(Action::Services) "all services in a table"
     ["overview" "ov" "pulse" "pulses"] None Key(Action::Overview) "the overview"

@@ -3,7 +3,7 @@
 //! ```toml
 //! theme = "light"                 # normal, light, colour-blind or plain
 //! ascii = false                   # only ASCII characters
-//! columns = ["team", "host"]      # beside the usual ones: labels, host, zone, avail, …
+//! columns = ["team", "host"]      # added to the usual ones: a label, host, zone, avail, …
 //! explain = true                  # start with the explanation beside the list
 //! slow = "500ms"                  # a healthy service whose 99th percentile is higher counts as slow
 //! bell = true                     # ring when a service goes down

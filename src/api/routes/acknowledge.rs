@@ -19,8 +19,8 @@ const ACKNOWLEDGED: &str = "Failure acknowledged";
 const WITHDRAWN: &str = "Acknowledgement withdrawn";
 
 /// Acknowledges what fails or warns now: of each instance of the service, or of one. It changes nothing but what is shown, and ends with the
-/// failure, after `for_seconds`, or once withdrawn. One of the service also ends as soon as another instance fails, or one in another way. A
-/// repeat replaces it.
+/// failure, after `for_seconds`, or once withdrawn. One given for the service also ends with any new failure. A repeat replaces
+/// it.
 #[utoipa::path(
     put,
     operation_id = "acknowledge",

@@ -193,7 +193,7 @@ Settings {
     tls_client_ca "PORTOLAN_TLS_CLIENT_CA" "FILE" "none"
         "PEM file with the CAs whose certificates identify clients (mutual TLS); needs auth to be on" [];
     tls_client_auth "PORTOLAN_TLS_CLIENT_AUTH" "WHEN" "required with PORTOLAN_TLS_CLIENT_CA, else off"
-        "Whether clients show a certificate: off, optional, or required, except on /healthz and /readyz" [];
+        "Whether clients show a certificate: off, optional, or required, except on /healthz, /readyz, /openapi.json and CORS preflight requests" [];
     log_level "LOG_LEVEL" "LEVEL" "info"
         "trace, debug, info, warn, error or off; or directives such as info,portolan::prober=debug" []
         => log_level: String = reader.text("log_level", parse::log_level).unwrap_or_else(|| "info".to_owned());
@@ -219,7 +219,7 @@ Settings {
         => /// `None` where it was not given.
         default_namespace: Option<Namespace> = reader.text("default_namespace", parse::namespace);
     rate_limit_per_minute "PORTOLAN_RATE_LIMIT_PER_MINUTE" "COUNT" "60" / "0"
-        "Writes and checks per minute that each client may request; 0 is no limit" []
+        "Registrations and checks per minute that each client may request, and 20 times as many other writes; 0 is no limit" []
         => rate_limit_per_minute: Option<u32> = Some(reader.writes_per_minute()).filter(|n| *n > 0);
     read_rate_limit_per_minute "PORTOLAN_READ_RATE_LIMIT_PER_MINUTE" "COUNT" "100 times PORTOLAN_RATE_LIMIT_PER_MINUTE"
         "Reads per minute that each client may make; each 32 KiB of a response counts as one; 0 is no limit" []

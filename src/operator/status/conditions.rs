@@ -95,8 +95,10 @@ fn stalled(summary: &Summary, problems: &[Problem]) -> UntimedCondition {
 fn remedy(problems: &[Problem]) -> &'static str {
     let has = |kind| problems.iter().any(|problem| problem.kind == kind);
     match (has(ProblemKind::Invalid), has(ProblemKind::AddressDenied)) {
-        (false, true) => "the address or Portolan's settings change",
-        (true, true) => "the spec is corrected, and the denied address or Portolan's settings change",
+        (false, true) => "the address, Portolan's settings or a NamespacePolicy changes",
+        (true, true) => {
+            "the spec is corrected, and the denied address, Portolan's settings or a NamespacePolicy changes"
+        }
         _ => "the spec is corrected",
     }
 }

@@ -34,7 +34,7 @@ const NO_PROTOCOL: &str =
     "the server refuses the protocol of this check over TLS: http checks speak HTTP/1.1, grpc checks HTTP/2";
 const OLD_VERSION: &str = "the server offers no version of TLS that is spoken here; enable TLS 1.2 or 1.3 there";
 const NOTHING_IN_COMMON: &str = "the server has no cipher suite or kind of key in common with this one; enable ECDHE with AES-GCM or \
-                                 ChaCha20 there, and a key of RSA with 2048 bits or more, P-256, P-384, P-521 or Ed25519";
+                                 ChaCha20 there, and a key of RSA with 2048 to 8192 bits, P-256, P-384, P-521 or Ed25519";
 
 /// What the server said as it ended the handshake.
 fn alerted(alert: rustls::AlertDescription) -> String {
