@@ -34,6 +34,30 @@ fn every_path_that_a_guide_names_exists() {
     assert!(missing.is_empty(), "no such files:\n{}", missing.join("\n"));
 }
 
+/// Such as `LEASE` in `src/operator/replicas/lease/decide.rs`.
+#[test]
+fn every_name_that_a_guide_places_in_a_file_is_there() {
+    let (mut named, mut missing) = (0, Vec::new());
+    for guide in GUIDES {
+        let text = read(&root().join(guide));
+        let parts: Vec<&str> = text.split('`').collect();
+        for (name, file) in
+            parts.windows(3).skip(1).step_by(2).filter(|part| part[1].trim() == "in").map(|p| (p[0], p[2]))
+        {
+            let path = root().join(file);
+            if !path.is_file() {
+                continue;
+            }
+            named += 1;
+            if !read(&path).contains(name.trim_start_matches("Self::").trim_end_matches("()")) {
+                missing.push(format!("{guide}: {name} in {file}"));
+            }
+        }
+    }
+    assert!(named > 5, "the names were not found: {named}");
+    assert!(missing.is_empty(), "\n{}", missing.join("\n"));
+}
+
 /// The anchor that GitHub gives a heading.
 fn anchor(heading: &str) -> String {
     let kept = heading.trim().chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
