@@ -13,7 +13,7 @@ use crate::telemetry::server_events::{self, ServerEvents};
 use crate::wire::events::{End, Removed, ServerEvent};
 
 /// Sent after a while of silence: a comment, which clients ignore.
-pub(super) const HEARTBEAT: Bytes = Bytes::from_static(b":\n\n");
+pub(super) const KEEP_ALIVE: Bytes = Bytes::from_static(b":\n\n");
 /// Services fill an event up to this many bytes; a single one may take more.
 pub(super) const MAX_BYTES: usize = 16 * 1024;
 /// Tells a client to reconnect soon when the stream ends.

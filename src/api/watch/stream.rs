@@ -27,7 +27,7 @@ use crate::model::service::Service;
 use crate::telemetry::server_events::{EventReceiver, ServerEvents};
 
 /// Longest silence.
-const HEARTBEAT: Duration = Duration::from_secs(15);
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Most removals of one event.
 const MAX_REMOVALS: usize = 128;
 /// Bytes handed to the connection at once. With the frame around it a piece fits into the buffer that a connection has from the start and
@@ -321,7 +321,7 @@ impl Stream {
 
     /// The next event of the live feed; empty where a scan sends it as several.
     async fn live(&mut self) -> Option<Segments> {
-        let silent = Instant::now() + HEARTBEAT;
+        let silent = Instant::now() + KEEP_ALIVE;
         loop {
             let expires = self.watcher.validity.as_ref().map(|token| Instant::now() + token.remaining());
             let Watcher { validity, server_events, feed, .. } = &mut self.watcher;
@@ -339,7 +339,7 @@ impl Stream {
                 return Some(end);
             }
             let batch = match next {
-                Err(_) if Instant::now() >= silent => return Some(Segments::of(events::HEARTBEAT)),
+                Err(_) if Instant::now() >= silent => return Some(Segments::of(events::KEEP_ALIVE)),
                 Err(_) | Ok(Next::SecretsChanged) => continue,
                 Ok(Next::ServerEvents(recent)) => return Some(Segments::of(events::server(&recent))),
                 Ok(Next::Batch(batch)) => batch,
