@@ -70,7 +70,7 @@ fn it_says_why_it_listens_only_on_loopback() {
 
 #[test]
 fn a_server_that_is_stopping_is_not_ready_and_answers_while_it_drains() {
-    let mut server = Server::start(&[("PORTOLAN_DRAIN_SECONDS", "10")]);
+    let mut server = Server::start(&[("PORTOLAN_DRAIN_SECONDS", "9")]);
     let ready = server.get("/readyz?verbose");
     assert!(ready.contains("200 OK") && ready.contains("[+] server: started; serving requests\n"), "{ready}");
     assert!(

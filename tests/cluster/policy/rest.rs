@@ -46,7 +46,12 @@ async fn a_registration_beyond_a_policy_is_refused_and_names_it() {
     let selector = format!("{LABEL} in ({})", stage.namespace);
     let (absent, policies) = (format!("{}-absent", stage.namespace), ("PORTOLAN_POLICIES", "true"));
     let open = format!("{},{absent}", stage.namespace);
-    let settings = [policies, ("PORTOLAN_WATCH_SELECTOR", &*selector), ("PORTOLAN_REST_NAMESPACES", &*open)];
+    let settings = [
+        policies,
+        ("PORTOLAN_WATCH_SELECTOR", &*selector),
+        ("PORTOLAN_WATCH_NAMESPACES", &*open),
+        ("PORTOLAN_REST_NAMESPACES", &*open),
+    ];
     let pod = Pod::start_with(folder.path(), &installed.account, &stage.namespace, "portolan-0", &settings).await;
     until("it is ready", async || pod.is_ready().await).await;
     let first = registration("early", &own.url());
