@@ -74,6 +74,8 @@ pub(crate) struct Options {
     pub(crate) tls: Option<TlsSettings>,
     /// Refuses clients without a certificate.
     pub(crate) certificate_required: bool,
+    /// The server's; one that stands still gives back no quota.
+    pub(crate) clock: Clock,
 }
 
 impl Default for Options {
@@ -101,6 +103,7 @@ impl Default for Options {
             mirror: None,
             tls: None,
             certificate_required: false,
+            clock: Clock::system(),
         }
     }
 }
@@ -181,7 +184,7 @@ impl TestApp {
     #[expect(clippy::unused_async, reason = "it needs a runtime, as its callers do")]
     pub(crate) async fn with(mut options: Options) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let (clock, metrics) = (Clock::system(), Metrics::default());
+        let (clock, metrics) = (options.clock.clone(), Metrics::default());
         let settings = store_settings(&folder, &options);
         let Opened { store, writer, catalog, probes } =
             Store::open(settings, clock.clone(), metrics.clone()).expect("a new file opens");
