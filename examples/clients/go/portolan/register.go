@@ -14,7 +14,7 @@ import (
 func StayRegistered(ctx context.Context, me map[string]any, ttl time.Duration) {
 	var path, generation string
 	me["ttl_seconds"] = int(ttl.Seconds())
-	for beat := (answer{}); ctx.Err() == nil && beat.Code != "stale_generation"; { // that: a successor has taken the name
+	for beat := (answer{}); ctx.Err() == nil && beat.Code != "stale_generation"; { // then a successor has taken the name
 		var err error
 		if beat, err = renew(me, &path, &generation); err != nil {
 			log.Print("portolan: ", err) // it may be away: the next round tries again
