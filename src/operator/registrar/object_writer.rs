@@ -130,7 +130,10 @@ impl ObjectWriter {
                 self.written.clone_from(&raw);
                 self.ingest(observed, raw).await
             }
-            Err(error) => self.recover(error, calls).await,
+            Err(error) => {
+                self.recover(error, calls).await?;
+                self.read_again().await
+            }
         }
     }
 
@@ -146,19 +149,23 @@ impl ObjectWriter {
         taken.map_err(|error| Interruption::Failed(ingest_failure(error)))
     }
 
-    /// Reads the object from the API server: another replica's change may not have arrived here yet.
+    /// Reads the object from the API server, as often as it takes: another replica's change may not have arrived here yet.
     async fn read_again(&mut self) -> Result<(), Interruption> {
-        match self.shared.requests.get(&self.key).await {
-            Ok(raw) => {
-                let observed = self.shared.ingest.known(&self.key);
-                self.ingest(observed.as_deref(), raw).await?;
-                self.fresh = true;
-                Err(Interruption::Again)
+        loop {
+            match self.shared.requests.get(&self.key).await {
+                Ok(raw) => {
+                    let observed = self.shared.ingest.known(&self.key);
+                    self.ingest(observed.as_deref(), raw).await?;
+                    self.fresh = true;
+                    return Err(Interruption::Again);
+                }
+                Err(error) => self.recover(error, 1).await?,
             }
-            Err(error) => Box::pin(self.recover(error, 1)).await,
         }
     }
 
+    /// Waits as the failure of a request asks. Ok means that the object must be read now: the request may have been done, by this replica or
+    /// by another, or another API server may have taken over.
     async fn recover(&mut self, error: RequestError, calls: usize) -> Result<(), Interruption> {
         match error {
             RequestError::Content(_) if calls > 1 => {
@@ -168,8 +175,7 @@ impl ObjectWriter {
             RequestError::Content(error) | RequestError::Refused(error) => Err(Interruption::Failed(error.into())),
             RequestError::Moved => {
                 let pause = self.backoff.next();
-                self.pause(CONTENTION, pause, ClusterError::Contended(self.key.clone())).await?;
-                self.read_again().await
+                self.pause(CONTENTION, pause, ClusterError::Contended(self.key.clone())).await
             }
             RequestError::Overloaded(pause) => {
                 let retry_after = pause.as_secs().max(1);
@@ -178,9 +184,7 @@ impl ObjectWriter {
             }
             RequestError::NoAnswer(error) => {
                 let (error, pause) = (self.shared.away().unwrap_or(error), self.backoff.next());
-                self.pause(SILENCE, pause, error).await?;
-                // It may have been done, or another API server may have taken over.
-                self.read_again().await
+                self.pause(SILENCE, pause, error).await
             }
         }
     }

@@ -122,7 +122,7 @@ impl Replica {
     pub(crate) async fn register(&self, service: &str, url: &str) -> StatusCode {
         let body = json!({ "name": service, "instance": "a", "base_url": url, "namespace": self.namespace, "check": { "tcp": {}, "interval_seconds": 1 } });
         let answer = self.request(Method::POST, "/api/v1/services/register").json(&body).send().await;
-        answer.expect("an answer").status()
+        answer.unwrap_or_else(|error| panic!("no answer: {error}; its log:\n{}", self.log())).status()
     }
 
     /// Registers an instance that reports of itself, and leaves a minute after its lease of three seconds expired. Returns the service's id.

@@ -1,5 +1,8 @@
 //! A start while the API server is away.
 
+use futures::future::join_all;
+use reqwest::StatusCode;
+
 use super::Cluster;
 use crate::sync::backend::Backend;
 use crate::sync::replica::until;
@@ -30,7 +33,10 @@ async fn without_the_api_server_the_mirror_is_served_and_what_was_missed_is_foun
     let found = again.service("stays").await;
     assert_eq!((&found["id"], &found["status"]), (&before["id"], &before["status"]));
     assert!(!again.service("goes").await.is_null() && again.service("new").await.is_null(), "as last known");
-    assert_eq!(again.register("mail", "http://10.0.0.9:25").await, 503);
+    // Each tries again and again for seconds, at random times.
+    let names: [_; 16] = std::array::from_fn(|n| format!("mail-{n}"));
+    let answers = join_all(names.iter().map(|name| again.register(name, "http://10.0.0.9:25"))).await;
+    assert_eq!(answers, [StatusCode::SERVICE_UNAVAILABLE; 16]);
     assert!(!empty.is_ready().await, "what has no mirror knows nothing");
     let (status, _, answer) = empty.get(&empty.target("stays")).await;
     assert_eq!(status, 503, "{answer}");
