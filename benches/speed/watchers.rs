@@ -1,4 +1,5 @@
-//! Ten thousand watchers: the cost of each while nothing happens, and how long a change takes to reach the last of them.
+//! Ten thousand watchers, and as many long polls: the cost of each while nothing happens, and how long a change takes to reach the last of
+//! them.
 
 use std::cell::RefCell;
 use std::io::ErrorKind;
@@ -31,6 +32,15 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// The text before the number of a change in its event.
 const MARK: &[u8] = b"\"version\":\"9.9.";
 
+/// How a client learns of changes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// An event stream.
+    Watch,
+    /// A request that waits, and another one after each answer.
+    Poll,
+}
+
 /// When watchers received which change.
 #[derive(Default)]
 struct Seen {
@@ -50,9 +60,12 @@ pub(crate) fn run(plan: Plan) -> Result<()> {
     let watchers = allowed()?;
     let folder = tempfile::tempdir()?;
     let settings = [("PORTOLAN_RATE_LIMIT_PER_MINUTE", "0"), ("PORTOLAN_READ_RATE_LIMIT_PER_MINUTE", "0")];
-    let ours = Server::portolan(&folder.path().join("watchers.db"), &settings)?;
-    let ours = measure_one(&ours, watchers, plan.rounds)?;
-    let bare = measure_one(&Server::role(&["broadcast"])?, watchers, plan.rounds)?;
+    let measured = |kind| {
+        let file = tempfile::tempdir_in(&folder)?;
+        measure_one(&Server::portolan(&file.path().join("watchers.db"), &settings)?, kind, watchers, plan.rounds)
+    };
+    let (ours, polls) = (measured(Kind::Watch)?, measured(Kind::Poll)?);
+    let bare = measure_one(&Server::role(&["broadcast"])?, Kind::Watch, watchers, plan.rounds)?;
     let ms = |value: f64| format!("{value:.0} ms");
     let kb = |value: f64| format!("{value:.1} KB");
     let rows = [
@@ -62,6 +75,12 @@ pub(crate) fn run(plan: Plan) -> Result<()> {
     ];
     let title = format!("{watchers} watchers");
     measure::print(&title, &["figure", "Portolan", "a bare loop that writes the event to all", "goal"], &rows);
+    let rows = [
+        vec!["memory of an idle long poll".into(), kb(polls.kb_each), "≤ 20 KB".into()],
+        vec!["a change to half of them, median".into(), ms(polls.half), String::new()],
+        vec!["a change to all of them, median".into(), ms(polls.last), String::new()],
+    ];
+    measure::print(&format!("{watchers} long polls"), &["figure", "Portolan", "goal"], &rows);
     Ok(())
 }
 
@@ -79,17 +98,17 @@ fn allowed() -> Result<usize> {
     Ok(WATCHERS.min(usize::try_from((limit / 5 * 4).saturating_sub(PROBES) / 4 * 3 - BESIDE)?))
 }
 
-fn measure_one(server: &Server, watchers: usize, rounds: usize) -> Result<Figures> {
+fn measure_one(server: &Server, kind: Kind, watchers: usize, rounds: usize) -> Result<Figures> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
         change(&server.url, 0).await?;
         let before = server.resident_mb()?;
         let seen = Rc::new(RefCell::new(Seen::default()));
-        let open = futures::stream::iter(0..watchers).map(|n| open(&server.url, n)).buffer_unordered(OPENING);
+        let open = futures::stream::iter(0..watchers).map(|n| open(&server.url, kind, n)).buffer_unordered(OPENING);
         let open: Vec<TcpStream> = open.try_collect().await?;
         let kb_each = (server.resident_mb()? - before) * 1e3 / count(watchers);
         for stream in open {
-            tokio::task::spawn_local(watch(stream, Rc::clone(&seen)));
+            tokio::task::spawn_local(watch(stream, kind, Rc::clone(&seen)));
         }
         let (mut half, mut last) = (Vec::new(), Vec::new());
         for n in 1..=rounds {
@@ -124,15 +143,19 @@ async fn change(url: &str, n: usize) -> Result<()> {
     Ok(())
 }
 
-/// Opens the `n`th watch and reads the initial state.
-async fn open(url: &str, n: usize) -> Result<TcpStream> {
+/// Opens the `n`th watch and reads the initial state; a long poll then waits.
+async fn open(url: &str, kind: Kind, n: usize) -> Result<TcpStream> {
     let server = url.strip_prefix("http://").context("an address")?;
     let client = n / PER_ADDRESS;
     let from = std::net::Ipv4Addr::new(127, 1, u8::try_from(client / 250)?, u8::try_from(client % 250 + 1)?);
     let socket = TcpSocket::new_v4()?;
     socket.bind((from, 0).into())?;
     let mut stream = socket.connect(server.parse()?).await?;
-    stream.write_all(format!("GET /api/v1/watch HTTP/1.1\r\nHost: {server}\r\n\r\n").as_bytes()).await?;
+    let target = match kind {
+        Kind::Watch => "/api/v1/watch",
+        Kind::Poll => "/api/v1/services/discover?name=beat&wait=1s",
+    };
+    stream.write_all(format!("GET {target} HTTP/1.1\r\nHost: {server}\r\n\r\n").as_bytes()).await?;
     let (mut read, mut piece) = (Vec::new(), [0; 4096]);
     while !has(&read, MARK) {
         match tokio::time::timeout(PATIENCE, stream.read(&mut piece)).await?? {
@@ -140,26 +163,39 @@ async fn open(url: &str, n: usize) -> Result<TcpStream> {
             n => read.extend_from_slice(&piece[..n]),
         }
     }
+    if kind == Kind::Poll {
+        stream.write_all(next_poll(&read)?.as_bytes()).await?;
+    }
     Ok(stream)
 }
 
 /// Notes when the awaited change arrives.
-async fn watch(stream: TcpStream, seen: Rc<RefCell<Seen>>) -> Result<()> {
+async fn watch(mut stream: TcpStream, kind: Kind, seen: Rc<RefCell<Seen>>) -> Result<()> {
     let mut piece = [0; 16 * 1024];
     loop {
         stream.readable().await?;
-        match stream.try_read(&mut piece) {
+        let read = match stream.try_read(&mut piece) {
             Ok(0) => return Ok(()),
-            Ok(n) => {
-                let mut seen = seen.borrow_mut();
-                if has(&piece[..n], format!("\"version\":\"9.9.{}\"", seen.change).as_bytes()) {
-                    seen.at.push(Instant::now());
-                }
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Ok(n) => &piece[..n],
+            Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
             Err(error) => return Err(error.into()),
+        };
+        let change = seen.borrow().change;
+        if has(read, format!("\"version\":\"9.9.{change}\"").as_bytes()) {
+            seen.borrow_mut().at.push(Instant::now());
+        }
+        if kind == Kind::Poll {
+            stream.write_all(next_poll(read)?.as_bytes()).await?;
         }
     }
+}
+
+/// The request that waits for another answer than this one.
+fn next_poll(answer: &[u8]) -> Result<String> {
+    let head = String::from_utf8_lossy(answer);
+    let cursor = head.lines().find_map(|line| line.strip_prefix("portolan-cursor: ")).context("a cursor")?;
+    let target = format!("/api/v1/services/discover?name=beat&wait=5m&cursor={cursor}");
+    Ok(format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"))
 }
 
 fn has(text: &[u8], part: &[u8]) -> bool {

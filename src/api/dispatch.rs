@@ -25,6 +25,7 @@ use super::routes::request::RequestContext;
 use super::routes::subject::Subject;
 use super::routes::{self, Answer, Match, RouteId};
 use super::state::ApiState;
+use super::watch::detached;
 use super::{fast_path, freshness};
 use crate::model::service::Owner;
 use crate::telemetry::access_log::Record;
@@ -109,6 +110,7 @@ impl Handler for Api {
         let started = Instant::now();
         let Inner { state, .. } = &*self.0;
         let (head, body) = request.into_parts();
+        let head = detached(head);
         let matched = routes::find(&head.method, head.uri.path());
         let mut fast = false;
         let response = match state.access.admit(&head, peer, matched.class) {

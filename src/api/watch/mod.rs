@@ -23,6 +23,6 @@ pub(super) use catch_up::catch_up;
 pub(super) use cursor::WatchCursor;
 pub(super) use filter::WatchFilter;
 pub use limiter::{WatchLimiter, WatchLimits};
-pub(super) use long_poll::{AnswerCursor, CursorOf, LongPoll, Waiting};
+pub(super) use long_poll::{AnswerCursor, CursorOf, LongPoll, Waiting, detached};
 pub(super) use refusal::refused;
 pub(super) use stream::{Backlog, Position, Watcher, backlog_bytes, stream};
