@@ -17,7 +17,7 @@ pub(crate) struct Backend {
 }
 
 impl Backend {
-    /// On a free port; each connection is told to `probes`.
+    /// On a free port; each connection is reported to `probes`.
     pub(crate) async fn start(probes: mpsc::UnboundedSender<Instant>) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let (address, mut serving) = (listener.local_addr()?, JoinSet::new());

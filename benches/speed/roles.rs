@@ -39,7 +39,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     })
 }
 
-/// Resolves when the process is told to end.
+/// Resolves when the process is asked to end.
 pub(crate) async fn terminated() -> Result<()> {
     tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?.recv().await;
     Ok(())

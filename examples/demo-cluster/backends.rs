@@ -107,7 +107,7 @@ async fn answer(listener: TcpListener) {
 }
 
 async fn write(stream: &mut TcpStream) {
-    // A client that went away is no loss.
+    // A client that went away is not a loss.
     drop(stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok").await);
 }
 

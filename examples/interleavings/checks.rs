@@ -31,7 +31,7 @@ pub(crate) const ALL: [(&str, fn()); 9] = [
     ("a heartbeat that comes as its lease expires is not lost", no_heartbeat_is_lost),
     ("an address's budget holds, and nobody waits for ever", budget_holds),
     ("connections are bounded, and each place comes back", connections_come_back),
-    ("one that is told to go is counted until it has gone", leaving_is_counted),
+    ("one that is asked to go is counted until it has gone", leaving_is_counted),
     ("watches are bounded in all and for each client", watches_are_bounded),
     ("a token counts with the secrets that verified it alone", tokens_follow_secrets),
 ];

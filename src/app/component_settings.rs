@@ -13,9 +13,9 @@ use crate::api::conn::{self, ConnSettings};
 use crate::api::tls::{ServerTls, TlsError, TlsSettings};
 use crate::catalog::Epoch;
 use crate::config::{self, ClusterSettings, Mode, Settings};
-use crate::model::hearing::Hearing;
 use crate::model::name::Namespace;
 use crate::model::ports::NamespacePolicies;
+use crate::model::reachability::Reachability;
 use crate::model::text::escape;
 use crate::prober::AddressPolicy;
 use crate::prober::DialSettings;
@@ -107,7 +107,7 @@ pub(super) fn dial_settings(
 pub(super) fn prober_settings(
     settings: &Settings,
     descriptors: Descriptors,
-    hearing: Hearing,
+    reachability: Reachability,
     policies: Arc<dyn NamespacePolicies>,
 ) -> ProberSettings {
     ProberSettings {
@@ -115,7 +115,7 @@ pub(super) fn prober_settings(
         concurrency: descriptors.probes(settings.probe_concurrency),
         per_address: settings.probe_per_address,
         deregister_after: settings.deregister_after,
-        hearing,
+        reachability,
         policies,
         ..ProberSettings::default()
     }
@@ -124,13 +124,13 @@ pub(super) fn prober_settings(
 pub(super) fn conn_settings(
     settings: &Settings,
     descriptors: Descriptors,
-    hearing: Hearing,
+    reachability: Reachability,
     tls: Option<ServerTls>,
 ) -> ConnSettings {
     let defaults = ConnSettings::default();
     ConnSettings {
         unshared: settings.trusted_proxies.clone(),
-        hearing,
+        reachability,
         tls,
         grace: tasks::grace(settings.shutdown.saturating_sub(settings.drain)),
         ..defaults

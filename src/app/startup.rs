@@ -21,11 +21,11 @@ use crate::api::{
 };
 use crate::catalog::{Catalog, Epoch};
 use crate::config::{LogFormat, Settings};
-use crate::model::hearing::Hearing;
 use crate::model::name::Namespace;
 use crate::model::ports::{
     AddressGate, AnyNamespace, Authority, CertificateObjects, Leadership, NameLookup, NamespacePolicies, Registrar,
 };
+use crate::model::reachability::Reachability;
 use crate::model::time::Clock;
 use crate::prober::AddressPolicy;
 use crate::prober::{DialSettings, Dialer};
@@ -48,7 +48,7 @@ pub(super) struct Startup {
     pub(super) metrics: Metrics,
     pub(super) descriptors: Descriptors,
     pub(super) probing: ProbingRuntime,
-    pub(super) hearing: Hearing,
+    pub(super) reachability: Reachability,
     pub(super) tls: Option<ServerTls>,
     secrets: Option<Secrets>,
     reload: BoxStream<'static, ()>,
@@ -97,7 +97,7 @@ impl Startup {
             metrics,
             descriptors,
             probing: ProbingRuntime::start()?,
-            hearing: Hearing::default(),
+            reachability: Reachability::default(),
             tls,
             secrets,
             reload: options.reload,
@@ -127,7 +127,7 @@ impl Startup {
         let dialer = Dialer::new(DialSettings { objects, ..settings });
         let names = Arc::new(dialer.clone());
         let (prober, probing) = Prober::new(
-            component_settings::prober_settings(&self.settings, self.descriptors, self.hearing.clone(), policies),
+            component_settings::prober_settings(&self.settings, self.descriptors, self.reachability.clone(), policies),
             dialer,
             store.clone(),
             probes,
@@ -145,8 +145,8 @@ impl Startup {
     }
 
     pub(super) fn conn_settings(&self) -> ConnSettings {
-        let (hearing, tls) = (self.hearing.clone(), self.tls.clone());
-        component_settings::conn_settings(&self.settings, self.descriptors, hearing, tls)
+        let (reachability, tls) = (self.reachability.clone(), self.tls.clone());
+        component_settings::conn_settings(&self.settings, self.descriptors, reachability, tls)
     }
 
     /// Who may ask for what: with auth on by tokens that the secrets sign, and in a cluster (`accounts`) by those of its ServiceAccounts.

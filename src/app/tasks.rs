@@ -103,7 +103,7 @@ impl Tasks {
         self.stops.insert(name, (stage, stop));
     }
 
-    /// Waits until a task ends that was not told to stop.
+    /// Waits until a task ends that was not asked to stop.
     pub(super) async fn unexpected_end(&mut self) -> TaskError {
         match self.next().await {
             Some((name, Ok(()))) => TaskError::Ended { name },

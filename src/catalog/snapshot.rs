@@ -141,7 +141,7 @@ impl Snapshot {
         WeakTag::new(&self.epoch, self.revision, self.mark(), owners)
     }
 
-    /// Distinguishes a mirror's states, of which there may be several at one revision. None if this is no mirror.
+    /// Distinguishes a mirror's states, of which there may be several at one revision. None if this is not a mirror.
     pub fn mark(&self) -> Option<Mark> {
         self.replica.map(|replica| Mark { replica, sequence: self.sequence })
     }

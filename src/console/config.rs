@@ -92,8 +92,9 @@ pub fn parse(text: &str) -> Result<Settings, ConfigError> {
     }
     let mut keys = Vec::new();
     for (name, line) in &file.keys {
-        let wrong =
-            || at(name.span().start, format!("{} is no key: a character, F1 to F12, Ctrl-X or Alt-X", name.get_ref()));
+        let wrong = || {
+            at(name.span().start, format!("{} is not a key: a character, F1 to F12, Ctrl-X or Alt-X", name.get_ref()))
+        };
         let key = key(name.get_ref()).ok_or_else(wrong)?;
         let line_text = line.get_ref().trim_start_matches(':');
         let command = command::parse(line_text).map_err(|error| at(line.span().start, error.to_string()))?;
@@ -167,8 +168,8 @@ mod tests {
             ("ascii = true\nfont = 3\n", (2, 1), "font"),
             ("\n[keys]\nF2 = \"filtre x\"", (3, 6), "did you mean :filter?"),
             ("[keys]\nF2 = \"filter lat>x\"", (2, 6), "a time is written"),
-            ("[keys]\nF99 = \"quit\"", (2, 1), "is no key"),
-            ("[keys]\nCtrl-C = \"quit\"", (2, 1), "is no key"),
+            ("[keys]\nF99 = \"quit\"", (2, 1), "is not a key"),
+            ("[keys]\nCtrl-C = \"quit\"", (2, 1), "is not a key"),
             ("slow = \"fast\"", (1, 8), "a time is written"),
             ("theme = ", (1, 9), ""),
         ] {

@@ -9,7 +9,7 @@ use crate::model::time::UnixMs;
 use crate::wire;
 pub use crate::wire::events::ServerEvent;
 pub use crate::wire::{
-    Acknowledgement, Availability, Drain, HistoryEntry, Labels, Outage, Outcome, ProbingOfInstance, ProbingOfService,
+    Acknowledgement, Availability, Drain, HistoryEntry, Metadata, Outage, Outcome, ProbingOfInstance, ProbingOfService,
     Sample, Streak, Warning,
 };
 
@@ -46,7 +46,7 @@ pub struct Service {
     /// Newest probe of any of its instances.
     pub last_health_check: Option<UnixMs>,
     /// Metadata, foreign.
-    pub metadata: Labels,
+    pub metadata: Metadata,
     /// Who knows about everything that fails of it, foreign.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub acknowledged: Option<Box<Acknowledgement>>,
@@ -80,7 +80,7 @@ pub struct Instance {
     #[serde(skip_serializing_if = "str::is_empty")]
     pub description: Box<str>,
     /// Its own labels, foreign.
-    pub metadata: Labels,
+    pub metadata: Metadata,
     /// Its tags, foreign.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub tags: Box<[Box<str>]>,
@@ -146,7 +146,7 @@ impl From<wire::Service> for Service {
 
 impl Instance {
     /// From what was read; labels that are those of the service are kept once.
-    fn read(read: wire::Instance, of_service: &Labels) -> Self {
+    fn read(read: wire::Instance, of_service: &Metadata) -> Self {
         Self {
             name: read.name,
             base_url: read.base_url,
@@ -399,7 +399,7 @@ mod tests {
     #[test]
     fn what_is_kept_of_a_service_has_the_names_and_values_that_it_was_read_with() {
         let text = |n: usize| -> Box<str> { format!("text {n}").into() };
-        let labels: Labels = [("a", "1"), ("b", "2")].into_iter().collect();
+        let labels: Metadata = [("a", "1"), ("b", "2")].into_iter().collect();
         let drain = Drain { reason: text(33), by: text(34), since: Some(UnixMs(35)), until: Some(UnixMs(36)) };
         let known = Acknowledgement { note: text(26), by: text(27), since: Some(UnixMs(28)), until: Some(UnixMs(29)) };
         let instance = wire::Instance {

@@ -25,7 +25,7 @@ const MIN_LIFT: f64 = 1.5;
 const MIN_RISK: f64 = 2.0;
 /// Most likely chance that as many of the failing have the value although it has nothing to do with it.
 const MAX_CHANCE: f64 = 0.02;
-/// With more failing instances than these, what is so much likelier is no chance.
+/// With more failing instances than these, what is so much likelier is not a chance.
 const MAX_WEIGHED: usize = 64;
 /// What a reason counts beside other values: every failing instance has one, and no healthy instance has the same.
 const REASON_WEIGHT: f64 = 0.3;

@@ -146,7 +146,7 @@ impl Recent {
         }
         let health =
             |service: &Service| service.instances.iter().map(|i| (i.name.clone(), i.health)).collect::<Vec<_>>();
-        // One that ends with a change of health is told with that.
+        // One that ends with a change of health is part of that entry.
         if let Some(known) = old.acknowledged.as_ref().filter(|_| health(old) == health(new)) {
             self.add(new, None, now, What::Acknowledged(false, known_words(known).into()));
         }
@@ -169,7 +169,7 @@ impl Recent {
                 ("drained", _) => What::Drained(true, cut(&entry.message)),
                 ("undrained", _) => What::Drained(false, cut(&entry.message)),
                 ("acknowledged", _) => What::Acknowledged(true, cut(&entry.message)),
-                // It is told with what ended it.
+                // It is part of the entry of what ended it.
                 ("unacknowledged", _) => continue,
                 (_, None) => What::Removed,
                 (_, Some(to)) => what(entry.from, to, entry.reason.as_deref().unwrap_or_default(), failing),

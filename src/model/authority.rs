@@ -17,7 +17,7 @@ const PREFIX: &str = "system:serviceaccount:";
 pub struct ServiceAccount {
     /// Its namespace.
     pub namespace: Namespace,
-    /// Its name, which is no label: it may contain dots.
+    /// Its name, which is not a label: it may contain dots.
     pub name: String,
     /// Identifies it among those of its name that existed before and after.
     pub uid: String,

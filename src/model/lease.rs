@@ -182,7 +182,7 @@ mod tests {
             }
         }
 
-        /// Who waits as long as told leaves then, if nothing changes.
+        /// The wait that is announced is the wait that passes, if nothing changes.
         #[test]
         fn who_waits_long_enough_leaves(spec in any_spec(), situation in any_situation()) {
             let terms = terms(Source::Rest, &spec, Some(seconds(60)));

@@ -17,7 +17,7 @@
 //! - What connects the other modules: the traits in [`ports`], in `publishing` those about endpoints, in `empty_services` the one about
 //!   services without an instance, in [`certificates`] the one about certificates of checks, and in `authority` the one about callers in a
 //!   cluster.
-//! - What a listener tells others: [`hearing`]; when a registration ends by itself: [`lease`]; one of several servers: [`replica`].
+//! - What a listener tells others: [`reachability`]; when a registration ends by itself: [`lease`]; one of several servers: [`replica`].
 //! - Helpers: [`time`], [`text`], [`secret`], [`backoff`], [`rate`], [`value_error`], [`did_you_mean`], [`whole_number`], `sync`.
 
 pub mod acknowledgement;
@@ -31,7 +31,6 @@ pub mod did_you_mean;
 pub(crate) mod embedded;
 mod empty_services;
 pub mod health;
-pub mod hearing;
 pub mod history;
 pub mod label_selector;
 pub mod lease;
@@ -45,6 +44,7 @@ pub mod ports;
 pub mod probe;
 mod publishing;
 pub mod rate;
+pub mod reachability;
 pub mod registration;
 pub mod replica;
 pub mod request_options;

@@ -198,7 +198,7 @@ pub trait Registrar: Send + Sync + 'static {
     /// Removes an instance or a service. Resolves once that is durable and visible.
     fn deregister(&self, removal: Removal, caller: Caller) -> BoxFuture<'static, Result<(), WriteError>>;
     /// Drains an instance or ends that. Resolves once it is durable and visible, with the service as it is then; a call that changes nothing
-    /// is no error.
+    /// is not an error.
     fn drain(
         &self,
         instance: InstanceRef,

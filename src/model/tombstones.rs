@@ -51,7 +51,7 @@ impl<K: Clone + Ord + Hash> Tombstones<K> {
         if order < self.floor {
             return None;
         }
-        // From the newest back, since the order alone is no key of the set.
+        // From the newest back, since the order alone is not a key of the set.
         let mut removed: Vec<K> =
             self.oldest_first.iter().rev().take_while(|(at, _)| *at > order).map(|(_, key)| key.clone()).collect();
         removed.reverse();

@@ -16,7 +16,7 @@ pub struct CatalogEnded;
 pub(super) enum CatalogChange {
     /// This service changed, or was removed. Urgent if clients should leave it or one of its instances.
     Service { key: ServiceKey, urgent: bool },
-    /// Any service may have changed: the task was too slow to be told which.
+    /// Any service may have changed: the task was too slow to keep up with the feed.
     Any,
 }
 

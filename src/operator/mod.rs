@@ -16,7 +16,7 @@
 //!    takes, keeps the newest version, and hands the store what changed.
 //!    [`adopt`] follows the endpoints of core Services, and [`endpoints`] says which of them become instances.
 //!    [`policy`] follows what administrators set for namespaces, and [`namespaces`] says what applies to each.
-//! 3. The path back: [`status`] makes a status from verdicts, [`report`] writes it, [`events`] writes events.
+//! 3. The path back: [`status`] makes a status from verdicts, [`status_writer`] writes it, [`events`] writes events.
 //!    [`publish`] writes the proved instances as endpoints of core Services, and [`annotated`] writes health into objects of other projects
 //!    that name a service, where that is switched on. [`mod@catalog_changes`]: what they look at. [`queue`]: which object they write next.
 //! 4. The path of a registration: [`registrar`] merges calls into objects and writes those.
@@ -41,6 +41,6 @@ mod queue;
 pub mod read;
 pub mod registrar;
 pub mod replicas;
-pub mod report;
 pub mod status;
+pub mod status_writer;
 pub mod watch;

@@ -107,7 +107,7 @@ pub enum PreviewError {
     /// It cannot be read.
     #[error(transparent)]
     Reader(#[from] ReaderError),
-    /// It is no record of registrations.
+    /// It is not a record of registrations.
     #[error(transparent)]
     Open(#[from] OpenError),
 }

@@ -143,7 +143,7 @@ impl Store {
     /// Opens the file, or creates it. Blocks; call it once, at the start.
     ///
     /// # Errors
-    /// [`OpenError`], with the file and the remedy. A mirror that cannot be used is no error: it is set aside, and the log says where.
+    /// [`OpenError`], with the file and the remedy. A mirror that cannot be used is not an error: it is set aside, and the log says where.
     /// Neither is a full or read-only disk if there is a file to read; [`Store::failure`] then says why nothing is written.
     pub fn open(settings: StoreSettings, clock: Clock, metrics: Metrics) -> Result<Opened, OpenError> {
         Self::open_with(settings, Consent::default(), clock, metrics)

@@ -3,7 +3,7 @@
 //! In: the catalog's feed, which says until when each instance is drained or acknowledged. Out: a call to the store when that time has come.
 //! An end is a moment of the wall clock, for people; once it is known, the steady clock measures the time to it, so that setting the wall
 //! clock ends nothing early. In cluster mode this is the leader's task, and only acknowledgements are: it ends drains where it writes the
-//! objects' status (`operator::report`).
+//! objects' status (`operator::status_writer`).
 
 use std::collections::{BTreeSet, HashMap};
 use std::convert::Infallible;

@@ -5,7 +5,7 @@
 //! order:
 //!
 //! - [`words`]: closed sets of strings, their schemas, and how a reader takes a string that it does not know
-//! - [`labels`]: the metadata of a service, stored compactly
+//! - [`metadata`]: the metadata of a service, stored compactly
 //! - [`check`]: how an instance is probed
 //! - [`registration`]: what a client sends to register
 //! - [`service`]: a service and its instances; [`owner`]: who registered one; [`lifecycle`]: drains, warnings, heartbeats and acknowledgements
@@ -27,8 +27,8 @@ pub mod code;
 pub mod envelope;
 pub mod events;
 pub mod history;
-pub mod labels;
 pub mod lifecycle;
+pub mod metadata;
 pub mod outcome;
 pub mod owner;
 pub mod probing;
@@ -43,8 +43,8 @@ pub use check::{Check, NamedCheck};
 pub use code::Code;
 pub use envelope::{Alive, Counted, Done, Heard, History, ManyServices, OneService, Probing, Root, Stats};
 pub use history::HistoryEntry;
-pub use labels::Labels;
 pub use lifecycle::{Acknowledgement, AcknowledgementRequest, BeatRequest, Drain, DrainRequest, HeardBeat, Warning};
+pub use metadata::Metadata;
 pub use outcome::{Checked, CheckedBy, Outcome, Timings};
 pub use owner::Owner;
 pub use probing::{ProbingOfInstance, ProbingOfService, Sample, Streak};

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::words::{health, known_or_default, reason};
-use super::{Acknowledgement, Check, Drain, Labels, NamedCheck, Owner, Warning};
+use super::{Acknowledgement, Check, Drain, Metadata, NamedCheck, Owner, Warning};
 use crate::model::check;
 use crate::model::outcome::{Health, Reason};
 use crate::model::service::{self, newest_of};
@@ -56,7 +56,7 @@ pub struct Service {
     /// Its newest instance's metadata.
     #[serde(default)]
     #[schema(required = true, value_type = std::collections::BTreeMap<String, String>)]
-    pub metadata: Labels,
+    pub metadata: Metadata,
     /// The newest probe; null before the first, and in a cluster on every replica but the one that leads (see `Portolan-Probed-Elsewhere`).
     #[serde(default)]
     #[schema(required = true, value_type = Option<String>, format = DateTime)]
@@ -143,7 +143,7 @@ pub struct Instance {
     /// For selection.
     #[serde(default)]
     #[schema(required = true, value_type = std::collections::BTreeMap<String, String>)]
-    pub metadata: Labels,
+    pub metadata: Metadata,
     /// How it is probed; absent when that follows from its URLs alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<Check>,

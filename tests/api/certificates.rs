@@ -108,7 +108,7 @@ async fn a_probe_that_only_observes_changes_nothing() {
     drop(listener);
     let read = || async {
         let mut service = app.get(&path).await.ok()["data"].clone();
-        // When it was probed last is no change.
+        // When it was probed last is not a change.
         service["last_health_check"] = Value::Null;
         let history = app.get(&format!("{path}/history")).await.ok()["data"].clone();
         let streak =

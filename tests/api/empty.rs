@@ -1,4 +1,4 @@
-//! Services that exist without an instance: whoever looks for one is told so, and not that nobody registered it.
+//! Services that exist without an instance: discovery says so, instead of saying that nobody registered them.
 
 use std::sync::Arc;
 

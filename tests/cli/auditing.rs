@@ -88,7 +88,9 @@ fn a_file_that_cannot_be_used_stops_the_start_and_one_that_is_full_does_not() {
     std::fs::write(&other, "shopping list\n").expect("written");
     let missing = folder.path().join("missing/audit.jsonl");
     let db = folder.path().join("services.db");
-    for (path, wanted) in [(&other, "is no audit log"), (&missing, "cannot be opened"), (&db, "is no audit log")] {
+    for (path, wanted) in
+        [(&other, "is not an audit log"), (&missing, "cannot be opened"), (&db, "is not an audit log")]
+    {
         let command = portolan()
             .args(["serve"])
             .env("SERVER_PORT", "0")

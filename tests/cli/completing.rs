@@ -51,7 +51,7 @@ fn no_server_no_names_and_no_noise() {
     let hostile = canned_forever(
         r#"{"success":true,"message":"m","data":[{"name":"us; rm -rf"},{"name":"us$(x)"},{"name":"user"}]}"#,
     );
-    assert_eq!(bash(&hostile, &["get", "us"]), ["user"], "what is no name is not offered");
+    assert_eq!(bash(&hostile, &["get", "us"]), ["user"], "what is not a name is not offered");
 }
 
 #[test]

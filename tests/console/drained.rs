@@ -1,4 +1,4 @@
-//! Drained instances: that of a failing one is no fault, how it is undrained, and which operation a few letters mean.
+//! Drained instances: that of a failing one is not a fault, how it is undrained, and which operation a few letters mean.
 
 use crossterm::event::KeyCode;
 use portolan::console::app::Effect;

@@ -30,7 +30,7 @@ pub(crate) fn fleet() -> Vec<portolan::console::data::Service> {
             vec![one],
         );
         let team = ("team", ["blue", "red"][usize::try_from(n / 30).expect("small")]);
-        let labels: portolan::console::data::Labels = [team, ("pod", &*format!("pod-{n}"))].into_iter().collect();
+        let labels: portolan::console::data::Metadata = [team, ("pod", &*format!("pod-{n}"))].into_iter().collect();
         service.metadata = labels.clone();
         service.instances[0].metadata = labels;
         service
@@ -88,7 +88,7 @@ fn zones(of: &[(usize, usize)]) -> Vec<portolan::console::data::Service> {
             let namespace = format!("n{}", id % 7);
             let id = Uuid::from_u128(u128::try_from(id).expect("small") + 500);
             let mut service = service(id, &namespace, &format!("of-{zone}-{n}"), vec![one]);
-            service.metadata = portolan::console::data::Labels::default();
+            service.metadata = portolan::console::data::Metadata::default();
             service.instances[0].metadata = service.metadata.clone();
             all.push(service);
         }

@@ -228,7 +228,7 @@ fn a_url_leads_only_to_itself() {
     let frame = desk.frame();
     let found = links(&desk.state, &frame);
     assert!(desk.text().contains("https://pay.example\n"), "{}", desk.text());
-    assert!(found.len() == 1 && &*found[0].url == evil, "what looks like its beginning is no link: {found:?}");
+    assert!(found.len() == 1 && &*found[0].url == evil, "what looks like its beginning is not a link: {found:?}");
     // Two that are cut to the same: each row has its own service's.
     let runbook = |name: &str| format!("https://wiki.example/{}/{name}", "a".repeat(100));
     for mut service in [cart, checkout] {

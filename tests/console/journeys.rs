@@ -386,7 +386,7 @@ fn a_server_that_hangs_is_in_the_header_when_its_sign_of_life_is_late() {
     assert!(desk.text().contains("LIVE"));
     desk.tick(78_000);
     assert!(desk.text().contains("NOTHING HEARD FOR 18 s"), "{}", desk.text());
-    // The end of the connection is no news of the server.
+    // The end of the connection is not news of the server.
     let why = "the server does not answer: is it up?".into();
     desk.receive(SourceEvent::Link(Link::Lost { why, retry_at: desk.state.now }));
     assert!(desk.text().contains("STALE 18 s"), "{}", desk.text());
@@ -414,7 +414,7 @@ fn many_probes_end_with_one_summary() {
     desk.receive(SourceEvent::OperationDone(1, Ok(Done { how: "a: ConnectRefused".into(), showed: Showed::Fault })));
     let nothing = Done { how: "a is not checked".into(), showed: Showed::NoCheck };
     desk.receive(SourceEvent::OperationDone(2, Ok(nothing)));
-    assert!(!desk.text().contains("a is not"), "no answer alone is told");
+    assert!(!desk.text().contains("a is not"), "one missing answer is not reported");
     let refusal = Refusal { code: "rate_limited".into(), message: "too many requests; again in 12 s".into() };
     desk.receive(SourceEvent::OperationDone(3, Err(refusal)));
     let text = desk.text();

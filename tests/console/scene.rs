@@ -156,7 +156,7 @@ pub(crate) fn instance(name: &str, health: Health, reason: &str, seconds: i64) -
 }
 
 pub(crate) fn service(id: Uuid, namespace: &str, name: &str, mut instances: Vec<Instance>) -> Service {
-    let metadata: portolan::console::data::Labels = [("team", namespace)].into_iter().collect();
+    let metadata: portolan::console::data::Metadata = [("team", namespace)].into_iter().collect();
     for instance in &mut instances {
         instance.metadata = metadata.clone();
     }

@@ -272,7 +272,7 @@ fn a_restart_comes_back_to_where_it_was() {
     assert_eq!(broken.state.screen().view, View::Overview, "a broken file counts as none");
 }
 
-/// How a key is written: those that stand for a word of several keys are not told apart.
+/// How a key is written: those that stand for a word of several keys look the same.
 fn written(keys: &[&str]) -> String {
     let all: Vec<String> = keys.iter().map(|key| format!("`{}`", if *key == " " { "Space" } else { key })).collect();
     all.join(" ")

@@ -303,7 +303,7 @@ pub(crate) fn answers() -> impl Strategy<Value = Vec<u8>> {
         b"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
         b"\\u001b\\u202e",
     ];
-    // Nine of ten answers are given to whom they are meant for.
+    // Nine of ten answers reach the right caller.
     let lead = prop_oneof![9 => select(vec![[0_u8, 3], [1, 2], [2, 3], [3, 2], [6, 3], [8, 3]]).prop_map(|lead| lead.to_vec()), 1 => vec(any::<u8>(), 2)];
     (lead, near(whole, words)).prop_map(|(lead, rest)| [lead, rest].concat())
 }

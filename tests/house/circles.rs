@@ -97,7 +97,7 @@ fn the_scan_finds_a_circle_however_it_is_written() {
     assert_eq!(circle("use super::b::c::C;", "use crate::m::a::A;"), both);
     assert_eq!(circle("fn f() { super::b::c::f() }", "use super::super::{x, a::{A, B}};"), both);
     assert_eq!(circle("pub(super) use super::b::C;", "use super::super::a;"), both);
-    assert_eq!(circle("use super::b::c::C;", "use crate::m::X;"), [""; 0], "a parent is no circle");
+    assert_eq!(circle("use super::b::c::C;", "use crate::m::X;"), [""; 0], "a parent is not a circle");
     assert_eq!(circle("use super::b::c::C;", "#[cfg(test)]\nmod tests {\n use crate::m::a::A;\n}"), [""; 0]);
     assert_eq!(circle("use super::b::c::C;", "// use crate::m::a::A;"), [""; 0]);
 }

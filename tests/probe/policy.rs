@@ -307,7 +307,7 @@ proptest! {
         let policy = AddressPolicy { deny, ..served() };
         let plain = policy.check(ip.into(), PORT);
         prop_assert!(!hostile || plain.is_err());
-        // At a place of NAT64 that begins with 0 nothing can be told from what is left empty.
+        // In a NAT64 prefix whose part begins with 0, an empty part looks the same.
         let empty = ip.octets()[0] == 0;
         for (name, bits) in spellings(ip, rest).into_iter().filter(|(name, _)| !(empty && name.starts_with("local NAT64"))) {
             let spelling = std::net::Ipv6Addr::from_bits(bits);

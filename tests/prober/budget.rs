@@ -25,7 +25,10 @@ async fn an_address_is_probed_within_its_budget_and_the_excess_waits() {
     assert!(rig.report().delayed > 0);
     until("each had its turn", || rig.entry("crowd").service().instances.iter().all(|i| i.health == Health::Healthy))
         .await;
-    assert!(rig.history("crowd").await.iter().all(|change| change.to == Some(Health::Healthy)), "a delay is no fail");
+    assert!(
+        rig.history("crowd").await.iter().all(|change| change.to == Some(Health::Healthy)),
+        "a delay is not a fail"
+    );
     assert!(other.hits() >= 3, "another address is not held up: {}", other.hits());
 }
 
@@ -81,5 +84,8 @@ async fn a_second_address_keeps_its_budget_whatever_happens_to_the_first_ones() 
     assert!(four >= Duration::from_millis(500), "four probes within {four:?}");
     until("each had its turn", || rig.entry("flood").service().instances.iter().all(|i| i.health == Health::Healthy))
         .await;
-    assert!(rig.history("flood").await.iter().all(|change| change.to == Some(Health::Healthy)), "a delay is no fail");
+    assert!(
+        rig.history("flood").await.iter().all(|change| change.to == Some(Health::Healthy)),
+        "a delay is not a fail"
+    );
 }

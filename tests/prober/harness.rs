@@ -359,7 +359,7 @@ pub(crate) enum Mode {
     Slow,
 }
 
-/// An HTTP server on loopback that does as it is told.
+/// An HTTP server on loopback whose answers the test sets.
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     shared: Arc<Shared>,

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use portolan::model::check::{Check, CheckKind, CheckTiming, HeartbeatCheck};
-use portolan::model::hearing::Hearing;
 use portolan::model::outcome::{Health, Reason, Verdict};
 use portolan::model::ports::{Beat, BeatError, BeatStatus, Heard, Heartbeats as _, Probing as _};
+use portolan::model::reachability::Reachability;
 use portolan::model::service::InstanceSpec;
 use portolan::model::time::{Clock, Now, UnixMs};
 use portolan::model::url::EndpointUrl;
@@ -218,17 +218,17 @@ async fn who_cannot_be_heard_is_told_why() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_expires_while_nobody_could_be_heard() {
-    let (hand, hearing) = (Hand::start(), Hearing::default());
-    let rig = hand.rig(ProberSettings { hearing: hearing.clone(), ..ProberSettings::default() });
+    let (hand, reachability) = (Hand::start(), Reachability::default());
+    let rig = hand.rig(ProberSettings { reachability: reachability.clone(), ..ProberSettings::default() });
     well(&rig, "user", 30).await;
     hand.pass(&rig, seconds(20)).await;
     hand.jump(seconds(3600));
     seen(&rig).await;
     assert_eq!(rig.health("user").0, Health::Healthy, "the process was stopped");
-    hearing.turned_away();
+    reachability.turned_away();
     hand.pass(&rig, seconds(50)).await;
     assert_eq!(rig.health("user").0, Health::Healthy, "the listener was full");
-    hearing.admitted();
+    reachability.admitted();
     hand.pass(&rig, seconds(8)).await;
     assert_eq!(rig.health("user").0, Health::Healthy, "28 s have counted");
 

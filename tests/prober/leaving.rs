@@ -70,7 +70,7 @@ async fn a_heartbeat_in_time_keeps_the_registration() {
     pass(&rig, "user");
     rig.until_health("user", Health::Healthy).await;
     hand.pass(&rig, seconds(80)).await;
-    assert!(is_listed(&rig, "user"), "the time begins anew");
+    assert!(is_listed(&rig, "user"), "the time starts again");
 }
 
 #[tokio::test(flavor = "multi_thread")]

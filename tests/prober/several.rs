@@ -60,7 +60,7 @@ async fn the_instance_follows_its_required_checks_and_names_the_one_that_decides
     until("the plain check decides", || rig.instance("user").decided_by.is_default()).await;
     assert_eq!(also_failing(&rig), [""; 0]);
     assert_eq!((rig.health("user").0, rig.instance("user").since), (Health::Unhealthy, since), "without a break");
-    assert_eq!(rig.history("user").await.len(), 2, "that is no transition");
+    assert_eq!(rig.history("user").await.len(), 2, "that is not a transition");
     plain.turn(Mode::Ok);
     rig.until_health("user", Health::Healthy).await;
     assert_eq!(rig.history("user").await.len(), 3);
@@ -92,7 +92,7 @@ async fn a_second_check_that_fails_ends_an_acknowledgement_although_the_first_st
     plain.turn(Mode::Broken);
     until("it ends", || !is_known()).await;
     assert_eq!(rig.instance("user").decided_by.as_str(), "admin", "the first one still decides");
-    until("it is told", || also_failing(&rig) == ["default"]).await;
+    until("it is reported", || also_failing(&rig) == ["default"]).await;
     acknowledge().await;
     admin.turn(Mode::Ok);
     until("the second one decides", || rig.instance("user").decided_by.is_default()).await;
@@ -101,7 +101,7 @@ async fn a_second_check_that_fails_ends_an_acknowledgement_although_the_first_st
     let rig = Box::pin(rig.restart()).await;
     let hits = plain.hits();
     plain.until_hit(hits + 3).await;
-    assert!(rig.instance("user").acknowledged.is_some(), "a restart is no failure");
+    assert!(rig.instance("user").acknowledged.is_some(), "a restart is not a failure");
     disk.turn(Mode::Broken);
     until("a warning ends it, too", || rig.instance("user").acknowledged.is_none()).await;
 }
@@ -169,7 +169,11 @@ async fn a_check_on_request_makes_all_of_them_and_answers_with_the_worst() {
     disk.turn(Mode::Broken);
     let checked = rig.check_now("user").await.expect("checked");
     assert_eq!(checked.len(), 1);
-    assert_eq!(checked[0].outcome.as_ref().map(|outcome| outcome.verdict), Some(Verdict::Pass), "advice is no verdict");
+    assert_eq!(
+        checked[0].outcome.as_ref().map(|outcome| outcome.verdict),
+        Some(Verdict::Pass),
+        "advice is not a verdict"
+    );
     assert!(rig.instance("user").warning.is_some(), "its effect is visible");
     admin.turn(Mode::Broken);
     let checked = rig.check_now("user").await.expect("checked");

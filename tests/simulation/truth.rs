@@ -221,7 +221,7 @@ impl Truth {
             log.seen.pop_front();
         }
         log.seen.push_back(Seen { number, at, verdict: outcome.verdict, reason: outcome.reason, run, doubtful: false });
-        // Not told, which would push what explains them out of the report: but the digest knows.
+        // Left out of the report, where they would push out what explains them; the digest has them.
         (at, aim, number, outcome.reason.as_str()).hash(&mut self.story.digest);
     }
 

@@ -1,4 +1,4 @@
-//! Acknowledgements of failures: kept, ended by what becomes of the service, and told in the history.
+//! Acknowledgements of failures: kept, ended by what becomes of the service, and recorded in the history.
 
 use std::sync::Arc;
 

@@ -83,7 +83,7 @@ async fn serves_and_recovers(path: &std::path::Path, ballast: &std::path::Path, 
     let s = Running::open(settings(path)).expect("starts");
     assert_eq!((s.all().len(), s.revision()), (services, services as u64));
     assert_eq!(s.store.failure().as_deref(), Some(&WriteError::DiskFull));
-    assert!(s.history("s1").await.is_empty(), "history is told");
+    assert!(s.history("s1").await.is_empty(), "history answers, with nothing");
     for name in ["late", "later"] {
         let refused = s.register(registration(name, "a", spec(1))).await.expect_err("no room");
         assert_eq!(refused, WriteError::DiskFull);

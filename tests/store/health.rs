@@ -201,6 +201,6 @@ async fn a_probe_row_that_cannot_be_read_costs_no_registration() {
     s.store.record_probes(vec![again.clone()]).await.expect("keeps");
     s.stop().await;
     let s = Running::open(settings(&path)).expect("opens");
-    assert_eq!(s.probes.get(&(bad.id, CheckName::default())), Some(&again), "it is written anew");
+    assert_eq!(s.probes.get(&(bad.id, CheckName::default())), Some(&again), "it is written again");
     s.stop().await;
 }

@@ -25,7 +25,7 @@ async fn refuses_writes_and_reads_on(s: &Running) {
     }
     assert_eq!(s.store.failure().as_deref(), Some(&WriteError::FileLost));
     assert_eq!(s.all().len(), 1, "a refused change is seen by nobody");
-    assert!(s.history("users").await.is_empty(), "history is still told");
+    assert!(s.history("users").await.is_empty(), "history still answers, with nothing");
     assert!(s.register(registration("users", "a", spec(1))).await.expect("a repeat writes nothing").renewed);
 }
 

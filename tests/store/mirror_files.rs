@@ -48,7 +48,7 @@ async fn a_mirror_continues_where_it_was() {
     assert!(unreported.is_some(), "no status carries what was found here");
     assert_eq!(s.history("users").await.len(), 1);
     assert_eq!(s.catalog().read().find("default", "users").expect("there").last_check().get(), None);
-    assert!(s.probes.is_empty(), "who leads next begins anew");
+    assert!(s.probes.is_empty(), "the next leader starts afresh");
     s.store
         .mirror(put(object("users", 1, 10, vec![instance("a", spec(1), None)])), VerdictsFrom::Status)
         .await

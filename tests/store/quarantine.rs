@@ -196,7 +196,7 @@ async fn a_damaged_entry_of_history_costs_only_that_entry() {
         let s = Running::open(settings(&path)).expect("opens");
         let before = s.history("s2").await.len();
         until("it is in quarantine", async || s.metrics.quarantined_rows.get() == 1).await;
-        assert_eq!(s.history("s2").await.len(), before, "{set}: the rest is told");
+        assert_eq!(s.history("s2").await.len(), before, "{set}: the rest is recorded");
         s.stop().await;
         let [row] = kept(&path).try_into().expect("one");
         let row: Value = row;

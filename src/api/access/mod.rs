@@ -1,4 +1,4 @@
-//! Access: whether a request is admitted, and as whom.
+//! Access: whether a request is admitted, and whose request it is.
 //!
 //! In: a request's head and the class of its route. Out: [`Admitted`], or the refusal. [`Access::admit`] checks in this order; read the files
 //! in the same order:

@@ -50,7 +50,7 @@ struct Connection<H> {
     activity: Arc<Activity>,
     body_time: std::time::Duration,
     drain: CancellationToken,
-    /// Whom the handshake verified.
+    /// The peer that the handshake verified.
     verified: Option<Peer>,
 }
 

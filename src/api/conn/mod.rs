@@ -44,7 +44,7 @@ pub use body::{BodyError, RequestBody};
 use super::http::body::Body;
 use super::http::envelope::ApiError;
 use super::tls::ServerTls;
-use crate::model::hearing::Hearing;
+use crate::model::reachability::Reachability;
 use crate::telemetry::metrics::Metrics;
 use activity::{Activity, SecondsClock};
 use connection::Shared;
@@ -94,8 +94,8 @@ pub struct ConnSettings {
     pub unshared: Vec<IpNet>,
     /// Time for the requests in flight once the server stops.
     pub grace: Duration,
-    /// Told whether clients can reach the server.
-    pub hearing: Hearing,
+    /// Learns from the listener whether clients can reach the server.
+    pub reachability: Reachability,
     /// The server's TLS; plain HTTP without it.
     pub tls: Option<ServerTls>,
 }
@@ -113,7 +113,7 @@ impl Default for ConnSettings {
             per_client: 102,
             unshared: Vec::new(),
             grace: Duration::from_secs(5),
-            hearing: Hearing::default(),
+            reachability: Reachability::default(),
             tls: None,
         }
     }
@@ -221,7 +221,7 @@ impl<H: Handler> Server<H> {
                 Ok((stream, peer)) => self.admit(stream, peer),
                 Err(error) => {
                     let Some(pause) = pause_after(&error)? else { continue };
-                    self.shared.settings.hearing.turned_away();
+                    self.shared.settings.reachability.turned_away();
                     self.shared.metrics.reject("accept");
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::select! {
@@ -239,7 +239,7 @@ impl<H: Handler> Server<H> {
         let activity = Arc::new(Activity::new(&self.shared.clock));
         let refusal = match self.limiter.acquire(peer, &activity, self.shared.clock.load(Ordering::Relaxed)) {
             Ok(acquired) => {
-                self.shared.settings.hearing.admitted();
+                self.shared.settings.reachability.admitted();
                 if let Some(reason) = acquired.evicted {
                     metrics.reject(reason);
                 }
@@ -253,7 +253,7 @@ impl<H: Handler> Server<H> {
                 return;
             }
             Err(Full::Server) => {
-                self.shared.settings.hearing.turned_away();
+                self.shared.settings.reachability.turned_away();
                 metrics.reject("connection_limit");
                 refusals::server_full()
             }

@@ -72,7 +72,7 @@ pub(in crate::api) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Reads an object; `null` counts as not given, though not under an unknown name.
+    /// Reads an object; a field that is `null` counts as absent, but its name must still be known.
     ///
     /// # Errors
     /// 400 `invalid_payload` when the bytes are not a JSON object.

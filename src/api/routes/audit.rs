@@ -39,7 +39,7 @@ pub(in crate::api) struct Audited<'a> {
 }
 
 impl<'a> Audited<'a> {
-    /// None where the request is no write.
+    /// None where the request is not a write.
     pub(in crate::api) fn begin(
         state: &'a ApiState,
         (matched, head): (&'a Match<'a>, &'a Parts),
@@ -148,7 +148,7 @@ fn action(route: RouteId) -> Option<&'static str> {
 
 const HEARTBEAT: &str = "heartbeat";
 
-/// Whether an answer to a write gets a line. A heartbeat, or a register call that only renews, is no write: what follows from it is a
+/// Whether an answer to a write gets a line. A heartbeat, or a register call that only renews, is not a write: what follows from it is a
 /// transition, which history has. A client over its limit could write without end, so metrics count that.
 fn gets_a_line(action: &str, response: &Response<Body>) -> bool {
     let renewed = response.extensions().get::<NotCounted>().is_some();

@@ -1,4 +1,4 @@
-//! Whom a client's certificate names.
+//! The subject that a client's certificate names.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub(in crate::api) enum Peer {
 /// A verified certificate.
 #[derive(Debug)]
 pub(in crate::api) struct ClientCertificate {
-    /// Whom it names; none where it names nobody.
+    /// The subject that it names, if any.
     pub(in crate::api) subject: Option<Arc<str>>,
     /// When it expires.
     pub(in crate::api) ends: UnixMs,
@@ -171,7 +171,7 @@ mod tests {
         assert_eq!(subject(&[dns("web.example.org"), uri(id)]).as_deref(), Some(id));
         assert_eq!(subject(&[dns("*.example.org"), dns("Web.Example.org")]).as_deref(), Some("web.example.org"));
         assert_eq!(subject(&[uri(id), uri("urn:x"), dns("a")]), None, "which one counts would be a guess");
-        assert_eq!(subject(&[dns(id), dns("a")]).as_deref(), Some("a"), "a DNS name is no URI");
+        assert_eq!(subject(&[dns(id), dns("a")]).as_deref(), Some("a"), "a DNS name is not a URI");
         let many = vec![dns("a"); MAX_NAMES].into_iter().chain([uri(id)]).collect::<Vec<_>>();
         assert_eq!(subject(&many), None, "a URI may be among those that are not looked at");
         for nobody in [vec![], vec![dns("*")], vec![dns("a\nb")], vec![uri("")], vec![uri(&"x".repeat(300))]] {

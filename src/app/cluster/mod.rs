@@ -46,7 +46,7 @@ use crate::operator::replicas::installs::{Installs, InstallsTask};
 use crate::operator::replicas::lease::{self, Elector, ElectorTask};
 use crate::operator::replicas::pass_on::LeaderLine;
 use crate::operator::replicas::peers::Peers;
-use crate::operator::report::Reporter;
+use crate::operator::status_writer::StatusTask;
 use crate::operator::watch::Watch;
 use crate::prober::PublishPolicy;
 use crate::store::TimedEnds;
@@ -66,7 +66,7 @@ struct Operator {
     registrar: RestRegistrar,
     registrar_task: RestRegistrarTask,
     acknowledged_ends: TimedEnds,
-    reporter: Reporter,
+    status_task: StatusTask,
     publisher: Option<Publisher>,
     adopter: Option<Adopter>,
     policies: Policies,
@@ -199,8 +199,8 @@ fn operator(
         let (ingest, installs) = (ingest.clone(), installs.clone());
         AnnotatedTask::new(client, ingest, catalog(), installs, leadership, settings, metrics.clone())
     });
-    let reporter =
-        Reporter::new(client, ingest.clone(), catalog(), installs.clone(), leadership, events, metrics.clone())
+    let status_task =
+        StatusTask::new(client, ingest.clone(), catalog(), installs.clone(), leadership, events, metrics.clone())
             .with_publications(publications);
     Ok(Operator {
         api_health,
@@ -212,7 +212,7 @@ fn operator(
         registrar,
         registrar_task,
         acknowledged_ends,
-        reporter,
+        status_task,
         publisher,
         adopter,
         policies,
@@ -343,7 +343,7 @@ impl Operator {
             watch,
             registrar_task,
             acknowledged_ends,
-            reporter,
+            status_task,
             publisher,
             adopter,
             policy_task,
@@ -359,7 +359,7 @@ impl Operator {
         tasks.start(ShutdownStage::Reporting, "the watch of objects", |stop| watch.run(stop));
         tasks.start(ShutdownStage::Reporting, "the registrar", |stop| registrar_task.run(stop));
         tasks.start(ShutdownStage::Reporting, "the end of acknowledgements", |stop| acknowledged_ends.run(stop));
-        tasks.start(ShutdownStage::Reporting, "the status writer", |stop| reporter.run(stop));
+        tasks.start(ShutdownStage::Reporting, "the status writer", |stop| status_task.run(stop));
         if let Some(publisher) = publisher {
             tasks.start(ShutdownStage::Reporting, "the publisher", |stop| publisher.run(stop));
         }

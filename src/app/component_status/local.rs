@@ -134,7 +134,7 @@ fn factor(thousandths: u64) -> String {
     format!("{}.{}", thousandths / 1000, thousandths % 1000 / 100)
 }
 
-/// A certificate that clients refuse is no reason to fail `/readyz`: the old pods of a rollout have the same one.
+/// A certificate that clients refuse is not a reason to fail `/readyz`: the old pods of a rollout have the same one.
 fn certificate(tls: &TlsStatus) -> ComponentStatus {
     let status = match (tls.validity, &tls.failure) {
         (Validity::Ended, _) => {

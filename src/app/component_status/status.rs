@@ -11,7 +11,7 @@ pub(in crate::app) struct ComponentStatus {
     pub(super) usual: bool,
     /// What the sentence refers to without naming it; a different subject is a change.
     subject: Option<String>,
-    /// Numbers and names for `/readyz?verbose`; a different detail is no change.
+    /// Numbers and names for `/readyz?verbose`; a different detail is not a change.
     detail: Option<String>,
     /// Makes `/readyz` fail.
     out_of_service: bool,

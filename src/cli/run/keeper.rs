@@ -276,7 +276,7 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// The instance was registered anew: with other checks at this program's own address, or by another program, which keeps the name until it
+    /// The instance was registered again: with other checks at this program's own address, or by another program, which keeps the name until it
     /// leaves.
     async fn replaced(&mut self, client: &Client) -> Duration {
         match self.look_up(client).await {

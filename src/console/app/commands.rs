@@ -18,7 +18,7 @@ pub(super) enum Ran {
     Done,
     /// It stands for a key, which the caller performs.
     Key(Action),
-    /// It is no command; the state says why.
+    /// It is not a command; the state says why.
     Refused,
 }
 
@@ -67,7 +67,7 @@ pub(super) fn run(state: &mut State, command: Command) -> Ran {
 /// Most columns of labels.
 pub(super) const MAX_COLUMNS: usize = 8;
 
-/// Why a name is no column that can be added: no service has such a label. While none is known, any may be one.
+/// Why a name is not a column that can be added: no service has such a label. While none is known, any may be one.
 fn no_column(state: &State, name: &str) -> Option<String> {
     let services = || state.index.services();
     let is_label = |service: &Service| {

@@ -15,8 +15,8 @@ use crate::console::state::{KEPT_HISTORIES, State};
 
 /// Age after which probing data of listed services is requested again.
 const LISTED_MAX_AGE: Duration = Duration::from_secs(5);
-/// The same of services that are out of sight, while only slow ones are to be told: their samples span several minutes anyway. Within this
-/// time each is asked for once, so of ten thousand 34 a second.
+/// The same for services that are out of sight, whose latencies only tell slow services from others: their samples span several minutes
+/// anyway. Each is requested once in this time, which is 34 a second of ten thousand.
 const UNLISTED_MAX_AGE: Duration = Duration::from_mins(5);
 /// Time between two ticks, in milliseconds.
 const TICK_MS: i64 = 250;

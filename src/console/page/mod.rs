@@ -22,7 +22,7 @@ use crate::console::text::{Line, Meaning, Segment, field, foreign, heading, plai
 pub use availability::{LINES as AVAILABILITY_LINES, lines as availability};
 pub use notice::notice;
 
-/// The lines of the shown view; none where the view is no text.
+/// The lines of the shown view; none where the view is not a text.
 pub fn lines(state: &State) -> Vec<Line> {
     let lines = match &state.screen().view {
         View::Instance(id, name) => instance::lines(state, *id, name),

@@ -27,7 +27,7 @@ pub struct Cell {
 /// A row of cells.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Row {
-    /// The namespace that begins here, where they are told apart.
+    /// The namespace that begins here, where namespaces are shown.
     pub namespace: Option<Box<str>>,
     /// At least one.
     pub cells: Vec<Cell>,

@@ -1,10 +1,10 @@
 //! URLs among the labels that a frame shows: where they stand, so that a terminal can open them.
 //!
-//! The cells of a frame hold only text, whose width is what is drawn. A terminal is told of the links beside it.
+//! The cells of a frame hold only text, whose width is what is drawn. The links go to the terminal separately.
 
 use ratatui::buffer::{Buffer, Cell};
 
-use crate::console::data::{Labels, Service};
+use crate::console::data::{Metadata, Service};
 use crate::console::layout::{header_height, list_height, pane_width};
 use crate::console::state::State;
 use crate::console::state::screen::View;
@@ -68,7 +68,7 @@ fn distinct<'a>(urls: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     urls
 }
 
-fn of_labels(labels: &Labels) -> impl Iterator<Item = &str> {
+fn of_labels(labels: &Metadata) -> impl Iterator<Item = &str> {
     labels.iter().map(|(_, value)| value).filter(|value| is_url(value))
 }
 

@@ -181,7 +181,7 @@ impl Labels {
     }
 }
 
-/// The port that the label names. A value that is no port's name asks for any.
+/// The port that the label names. A value that is not a port's name asks for any.
 fn named_port(service: &CoreService) -> Option<&str> {
     let label = service.label.as_deref().filter(|label| *label != "true");
     label.filter(|label| label.parse::<InstanceName>().is_ok())

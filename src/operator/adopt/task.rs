@@ -119,7 +119,7 @@ impl Adopter {
                 () = changed.marked() => self.pending.mark(&changed.take()),
                 Some((key, outcome)) = self.writes.next() => self.finish(&key, outcome),
                 _ = ticks.tick() => {}
-                // They end only when they are told to, or after this.
+                // They end only when they are stopped, or after this.
                 _ = &mut followers => return Ok(()),
             }
             self.step(Instant::now());

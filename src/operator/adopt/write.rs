@@ -14,7 +14,7 @@ use crate::model::ports::Leadership;
 use crate::model::text;
 use crate::operator::crd::ServiceResource;
 use crate::operator::ingest::Ingest;
-use crate::operator::report::FIELD_MANAGER;
+use crate::operator::status_writer::FIELD_MANAGER;
 
 /// Time for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);

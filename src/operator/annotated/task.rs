@@ -139,7 +139,7 @@ impl AnnotatedTask {
         drop(sender);
         tokio::select! {
             ended = self.work(news, stop.clone()) => ended,
-            // They end only when they are told to, or after the task.
+            // They end only when they are stopped, or after the task.
             _ = followers => Ok(()),
         }
     }

@@ -251,7 +251,7 @@ fn targets_are_in_order_of_their_numbers_and_each_once() {
 fn a_listed_target_stays_while_it_is_unknown_and_a_new_one_waits() {
     let mut object = Object::records(&json!([{ "recordType": "A", "targets": ["192.0.2.1", "192.0.2.9"] }]));
     assert!(object.over(vec![ip("a", 1, NEW), ip("b", 2, UP), ip("c", 3, NEW)]));
-    assert_eq!(object.targets(), json!(["192.0.2.1", "192.0.2.2"]), "192.0.2.9 is no instance's");
+    assert_eq!(object.targets(), json!(["192.0.2.1", "192.0.2.2"]), "192.0.2.9 is not an instance's");
     assert!(object.over(vec![ip("a", 1, UNCHECKED), ip("b", 2, UP), ip("c", 3, UP)]));
     assert_eq!(object.targets(), json!(["192.0.2.2", "192.0.2.3"]));
 }

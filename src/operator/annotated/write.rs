@@ -12,7 +12,7 @@ use super::object::{ObjectRef, Seen};
 use crate::model::ports::Leadership;
 use crate::model::text;
 use crate::operator::kubernetes::rights::lacks_rights;
-use crate::operator::report::FIELD_MANAGER;
+use crate::operator::status_writer::FIELD_MANAGER;
 
 /// Time for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);

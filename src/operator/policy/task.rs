@@ -35,7 +35,7 @@ const TICK: Duration = Duration::from_millis(500);
 const RATE: (u32, u32) = (5, 20);
 /// Most writes at the same time.
 const MAX_WRITES: usize = 2;
-/// Least time between two writes that only count anew what a policy selects.
+/// Least time between two writes that only update how much a policy selects.
 const SETTLE: Duration = Duration::from_secs(10);
 /// Pauses for one policy after failed writes.
 const PAUSES: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
@@ -110,7 +110,7 @@ impl PolicyTask {
                 Some(message) = news.recv() => self.on_news(message),
                 Some((name, result)) = self.writes.next() => self.finish(&name, result),
                 _ = ticks.tick() => self.step(Instant::now()),
-                // They end only when they are told to, or after this.
+                // They end only when they are stopped, or after this.
                 _ = &mut followers => return Ok(()),
             }
         }

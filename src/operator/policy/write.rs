@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use crate::model::text;
 use crate::operator::crd::{NamespacePolicyResource, NamespacePolicyStatus};
-use crate::operator::report::FIELD_MANAGER;
+use crate::operator::status_writer::FIELD_MANAGER;
 
 /// Time for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);

@@ -166,7 +166,7 @@ mod tests {
             let last = if lookups == 5 { Lookup::Missing } else { Lookup::Failed(LookupError::NotFound) };
             assert_eq!(names.get("db.corp"), last);
         }
-        assert_eq!(changes, [1, 0, 0, 1, 1, 0, 0, 1], "nothing new is no change, and neither is silence");
+        assert_eq!(changes, [1, 0, 0, 1, 1, 0, 0, 1], "nothing new is not a change, and neither is silence");
         names.set(&key, &one, &none, now);
         names.start(now);
         assert_eq!((names.changed().await, names.next_due(), names.known.len()), (None, None, 0), "it is forgotten");

@@ -181,7 +181,7 @@ mod tests {
         ];
         assert_eq!(shown(&networks), [&first[..], &["fd00:96::/112 the cluster's Services"]].concat());
         let put = |stated| Followed::News(News::Put(Box::new(stated)));
-        assert!(!networks.nodes(put(a())), "a heartbeat of the node is no news");
+        assert!(!networks.nodes(put(a())), "a heartbeat of the node is not news");
         assert!(networks.nodes(put(node("b", &with("10.244.2.0/24"), &[]))));
         assert!(networks.services(put(services("more", &["10.200.0.0/16"]))));
         assert_eq!(networks.learned().len(), 6);

@@ -23,7 +23,7 @@ impl Publications {
         Self(Some(Arc::default()))
     }
 
-    /// For an install that does not publish: each object that asks for it is told so.
+    /// For an install that does not publish: the status of each object that asks for it says so.
     pub fn off() -> Self {
         Self(None)
     }

@@ -1,6 +1,6 @@
 //! Heartbeats that wait for the next leader: the newest of each instance, for a minute.
 //!
-//! A program that was told that its heartbeat arrived must not lose its lease because of an election. What is lost anyway, with this process,
+//! A program whose heartbeat was acknowledged must not lose its lease because of an election. What is lost anyway, with this process,
 //! does no harm: a new leader gives every lease its full time.
 
 use std::collections::HashMap;

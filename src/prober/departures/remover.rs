@@ -75,7 +75,7 @@ impl Remover {
                 self.metrics.removals.inc();
                 tracing::info!(service = %key, %instance, "removed: {why}");
             }
-            // It is gone, was registered anew, or became the last one of its service.
+            // It is gone, was registered again, or became the last one of its service.
             Err(
                 WriteError::ServiceNotFound
                 | WriteError::InstanceNotFound

@@ -49,10 +49,10 @@ use super::schedule::{DueQueue, Scheduler, TICK};
 use super::targets::Targets;
 use super::telemetry::Report;
 use crate::catalog::{Batch, Catalog, Feed, FeedError};
-use crate::model::hearing::Hearing;
 use crate::model::name::CheckName;
 use crate::model::ports::{AnyNamespace, Leadership, NamespacePolicies, Registrar};
 use crate::model::probe::ProbeRow;
+use crate::model::reachability::Reachability;
 use crate::model::service::InstanceId;
 use crate::model::time::{Clock, UnixMs};
 use crate::store::Store;
@@ -77,7 +77,7 @@ pub struct ProberSettings {
     /// Time for which a REST instance that asks for nothing else may be unhealthy before it is removed; none is for ever.
     pub deregister_after: Option<Duration>,
     /// Whether clients can reach this server: leases do not expire while they cannot.
-    pub hearing: Hearing,
+    pub reachability: Reachability,
     /// What applies to the services of a namespace.
     pub policies: Arc<dyn NamespacePolicies>,
 }
@@ -90,7 +90,7 @@ impl Default for ProberSettings {
             loopback_exempt: true,
             default_interval: Duration::from_secs(30),
             deregister_after: None,
-            hearing: Hearing::default(),
+            reachability: Reachability::default(),
             policies: Arc::new(AnyNamespace),
         }
     }
@@ -173,7 +173,7 @@ impl Prober {
         let scheduler = Scheduler::new(capacity, AddressQueues::new(Arc::clone(&budget)));
         let slots = scheduler.slots();
         let report = Report::new(metrics.clone(), slots);
-        let lease_clock = LeaseClock::new(settings.hearing.clone());
+        let lease_clock = LeaseClock::new(settings.reachability.clone());
         let leases = Arc::new(Leases::new(lease_clock.lost().clone()));
         let catalog = Arc::clone(store.catalog());
         let (handle, requests) = ProberHandle::new(

@@ -171,7 +171,7 @@ impl Prober {
     }
 
     /// Takes over a step's state, and folds it with those of the other checks. What readers notice of the instance goes to the store, with the
-    /// outcome's message where it is no transition.
+    /// outcome's message where it is not a transition.
     pub(super) fn apply(&mut self, id: CheckId, step: Step, message: Option<&str>, now: Now) {
         let Some(checks) = self.targets.checks_mut(id.instance) else { return };
         let barred = step.transition.is_none() && step.reason_changed && step.state.reason().bars_check();

@@ -2,14 +2,14 @@
 //!
 //! Between two looks it advances, except
 //! - while the mass-failure guard holds: then this machine may be cut off from everybody;
-//! - while the listener turns connections away ([`Hearing`]);
+//! - while the listener turns connections away ([`Reachability`]);
 //! - if the looks are further apart than [`LONGEST_GAP`]: then this process was stopped, or got no processor.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use crate::model::hearing::Hearing;
+use crate::model::reachability::Reachability;
 use crate::model::time::UnixMs;
 
 /// The engine looks at least twice a second.
@@ -37,7 +37,7 @@ impl Lost {
 #[derive(Debug)]
 pub(crate) struct LeaseClock {
     lost: Lost,
-    hearing: Hearing,
+    reachability: Reachability,
     /// The last look, steady clock.
     looked: Option<UnixMs>,
     /// Connections turned away as of the last look, and when that number last grew.
@@ -45,8 +45,8 @@ pub(crate) struct LeaseClock {
 }
 
 impl LeaseClock {
-    pub(crate) fn new(hearing: Hearing) -> Self {
-        Self { lost: Lost::default(), hearing, looked: None, turned_away: (0, UnixMs(0)) }
+    pub(crate) fn new(reachability: Reachability) -> Self {
+        Self { lost: Lost::default(), reachability, looked: None, turned_away: (0, UnixMs(0)) }
     }
 
     pub(crate) fn lost(&self) -> &Lost {
@@ -64,7 +64,7 @@ impl LeaseClock {
     }
 
     fn is_deaf(&mut self, now: UnixMs) -> bool {
-        let (count, full) = self.hearing.read();
+        let (count, full) = self.reachability.read();
         if count != self.turned_away.0 {
             self.turned_away = (count, now);
             return true;
@@ -84,18 +84,18 @@ mod tests {
 
     #[test]
     fn it_stands_still_while_nobody_could_be_heard() {
-        let hearing = Hearing::default();
-        let mut clock = LeaseClock::new(hearing.clone());
+        let reachability = Reachability::default();
+        let mut clock = LeaseClock::new(reachability.clone());
         run(&mut clock, 0, 10_000, false);
         assert_eq!(clock.lost().at(UnixMs(10_000)), UnixMs(10_000));
         run(&mut clock, 10_500, 70_000, true);
         assert_eq!(clock.lost().at(UnixMs(70_000)), UnixMs(10_000), "the guard holds");
         clock.look(UnixMs(100_000), false);
         assert_eq!(clock.lost().at(UnixMs(100_000)), UnixMs(10_000), "the process was stopped");
-        hearing.turned_away();
+        reachability.turned_away();
         run(&mut clock, 100_500, 130_000, false);
         assert_eq!(clock.lost().at(UnixMs(130_000)), UnixMs(10_000), "the listener is full");
-        hearing.admitted();
+        reachability.admitted();
         run(&mut clock, 130_500, 140_000, false);
         assert_eq!(clock.lost().at(UnixMs(140_000)), UnixMs(20_000));
         assert_eq!(clock.lost().steady(UnixMs(20_000)), UnixMs(140_000));
@@ -103,10 +103,10 @@ mod tests {
 
     #[test]
     fn a_full_listener_that_nobody_tries_does_not_keep_everything_alive() {
-        let hearing = Hearing::default();
-        let mut clock = LeaseClock::new(hearing.clone());
+        let reachability = Reachability::default();
+        let mut clock = LeaseClock::new(reachability.clone());
         clock.look(UnixMs(0), false);
-        hearing.turned_away();
+        reachability.turned_away();
         run(&mut clock, 500, 200_000, false);
         let shown = clock.lost().at(UnixMs(200_000)).0;
         assert!((139_000..=140_000).contains(&shown), "a minute is given back: {shown}");

@@ -221,7 +221,7 @@ impl Heartbeats for ProberHandle {
         }
         let now = self.clock.now();
         let report = |lease| Report::new(service, instance, None, now.wall, lease);
-        // A full queue is no reason to refuse a registration; the lease is renewed in any case.
+        // A full queue is not a reason to refuse a registration; the lease is renewed in any case.
         let Some(lease) = self.leases.renew(&service, instance.as_str(), now) else {
             let ttl = self.registered_ttl(&service, instance).ok()?;
             drop(self.send(report(None)));

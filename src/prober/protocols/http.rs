@@ -149,7 +149,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         body
     }
 
-    /// Reads into `piece` while writing what is left of the request. A write that fails is no verdict: a peer that has answered may
+    /// Reads into `piece` while writing what is left of the request. A write that fails is not a verdict: a peer that has answered may
     /// already be gone.
     async fn read(&mut self) -> io::Result<usize> {
         self.piece.resize(PIECE, 0);

@@ -22,7 +22,7 @@ const MAX_DEPTH: usize = 32;
 #[derive(Debug)]
 enum Document {
     Json(Value),
-    /// It is no JSON, and this is why, in words.
+    /// It is not JSON, and this is why, in words.
     Not(&'static str),
 }
 

@@ -156,7 +156,7 @@ impl Checks {
         )
     }
 
-    /// Takes over a step of the check at `position`; `message` is that of its outcome, where it is no transition.
+    /// Takes over a step of the check at `position`; `message` is that of its outcome, where it is not a transition.
     pub(crate) fn take(&mut self, position: u8, step: Step, message: Option<&str>, now: Now) -> Effect {
         let before = self.health();
         let Some(tracked) = self.get_mut(position) else { return Effect::default() };

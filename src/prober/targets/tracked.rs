@@ -384,7 +384,7 @@ impl Tracked {
         outcome
     }
 
-    /// Notes the outcome of a lease that expired: nobody was heard, so this is no check of the service.
+    /// Notes the outcome of a lease that expired: nobody was heard, so this is not a check of the service.
     pub(crate) fn note_silence(&mut self, outcome: Outcome) -> Arc<Outcome> {
         let outcome = Arc::new(outcome);
         self.samples.push(Sample { at: outcome.at, total_us: None, code: None });

@@ -43,7 +43,7 @@ pub enum AuditError {
         why: std::io::Error,
     },
     /// It holds something else.
-    #[error("PORTOLAN_AUDIT_FILE: {0} exists and is no audit log; name a new file")]
+    #[error("PORTOLAN_AUDIT_FILE: {0} exists and is not an audit log; name a new file")]
     Other(String),
     /// The system refuses a thread.
     #[error("the audit log cannot start: {0}")]
@@ -78,7 +78,7 @@ impl AuditLog {
     /// Lines go to the file at `path`, too; `dropped` counts those that do not get there.
     ///
     /// # Errors
-    /// [`AuditError`] if the file cannot be used. A full disk, or a pipe that nobody reads, is no error: that may change.
+    /// [`AuditError`] if the file cannot be used. A full disk, or a pipe that nobody reads, is not an error: that may change.
     pub fn with_file(path: PathBuf, dropped: Counter) -> Result<Self, AuditError> {
         file::try_open(&path)?;
         let again = Arc::new(AtomicBool::new(false));

@@ -78,7 +78,7 @@ async fn an_install_of_one_namespace_adopts_there_with_a_role_alone() {
     let folder = tempfile::tempdir().expect("a folder");
     let pod = adopting(&stage, &installed, folder.path()).await;
     assert!(!pod.log().contains("deploy/components"), "{}", pod.log());
-    // Without an endpoint it is still there, and a client is told to ask again.
+    // Without an endpoint it is still there, and the answer says to ask again.
     let path = format!("/api/v1/services/discover?name=web&namespace={namespace}");
     until("it is found", async || pod.get(&path).await.status == 200).await;
     stage.delete_slice("web-1").await;

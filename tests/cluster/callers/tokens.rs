@@ -61,7 +61,7 @@ impl Signer {
     }
 }
 
-/// The last part is no JSON.
+/// The last part is not JSON.
 fn part_or_signature(text: &str) -> Option<Value> {
     (text.len() > 20 && text.starts_with("ey")).then(|| part(text))
 }

@@ -50,7 +50,7 @@ async fn a_default_counts_where_a_manifest_leaves_the_value_out_and_changes_with
     stage.until_next_due(&replica, true).await;
     let entry = replica.entry(&stage.namespace, "shop").expect("it is there");
     let instance = &entry.service().instances[0];
-    assert_eq!((instance.health, instance.since), (Health::Healthy, since), "it is not proved anew");
+    assert_eq!((instance.health, instance.since), (Health::Healthy, since), "it is not proved again");
 
     // What the manifest says itself counts.
     stage.apply(json!({ "check": { "tcp": {}, "intervalSeconds": 1 }, "instances": [{ "name": "a", "baseUrl": listener.url() }] })).await;

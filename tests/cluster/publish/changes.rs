@@ -47,7 +47,7 @@ async fn endpoints_follow_health_and_drains() {
     stage.until_endpoints(&["192.0.2.1:5432", unproved, "2001:db8::2:6432 serving terminating"]).await;
     one.up();
     stage.until_endpoints(&["192.0.2.1:5432 ready serving", unproved, "2001:db8::2:6432 serving terminating"]).await;
-    assert_eq!(stage.published().await.0, "True", "health is no reason for another condition");
+    assert_eq!(stage.published().await.0, "True", "health is not a reason for another condition");
 
     orders["spec"]["instances"] = json!([instance("a", "192.0.2.9:5432", &one)]);
     stage.apply(&orders).await;

@@ -22,7 +22,7 @@ use portolan::operator::namespaces::{Policies, PolicySettings};
 use portolan::operator::policy::PolicyTask;
 use portolan::operator::publish::{Publications, PublishSettings, Publisher};
 use portolan::operator::replicas::installs::{Installs, InstallsTask};
-use portolan::operator::report::Reporter;
+use portolan::operator::status_writer::StatusTask;
 use portolan::operator::watch::Watch;
 use portolan::prober::ResolverSettings;
 use portolan::prober::{AddressPolicy, PublishPolicy};
@@ -226,7 +226,7 @@ impl Setup {
             AnnotatedTask::new(client, ingest, catalog, installs, leadership, settings, metrics.clone()).0
         });
         let (objects, verdicts) = (ingest.clone(), catalog.clone());
-        let reporter = Reporter::new(client, objects, verdicts, installs, leadership, events, metrics.clone())
+        let status_task = StatusTask::new(client, objects, verdicts, installs, leadership, events, metrics.clone())
             .with_publications(publications);
 
         let (first, stop, mut parts) = (CancellationToken::new(), CancellationToken::new(), JoinSet::new());
@@ -237,7 +237,7 @@ impl Setup {
         });
         parts.spawn({
             let stop = token();
-            async move { reporter.run(stop).await.expect("the reporter") }
+            async move { status_task.run(stop).await.expect("the status writer") }
         });
         spawn_optional(&mut parts, &first, policy_task, adopter, publisher, annotated);
         parts.spawn({

@@ -129,7 +129,7 @@ async fn transitions_are_events() {
     until_condition(&api, "cart", "Ready", "True").await;
     backend.down().await;
     let events: Api<Event> = Api::namespaced(plane.client().await.expect("a client"), &namespace);
-    until("the fall is told", async || {
+    until("the fall is reported", async || {
         let all = events.list(&ListParams::default()).await.expect("a list");
         all.iter().any(|event| event.type_.as_deref() == Some("Warning"))
     })

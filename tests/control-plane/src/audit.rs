@@ -24,7 +24,7 @@ pub struct Request {
     pub user: String,
     /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete` …
     pub verb: String,
-    /// The plural, with its group after a dot unless it is the core one; empty for a path that is no resource.
+    /// The plural, with its group after a dot unless it is the core one; empty for a path that is not a resource.
     pub resource: String,
     /// `status`, or empty.
     pub subresource: String,

@@ -43,7 +43,7 @@ impl Program {
         }
     }
 
-    /// What Go calls it: the last part of its package's path that is no version.
+    /// What Go calls it: the last part of its package's path that is not a version.
     fn built(self) -> &'static str {
         match self {
             Self::Etcd => "server",

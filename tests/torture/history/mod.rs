@@ -114,7 +114,7 @@ impl Run {
             let (client, url, end) = (client(), server.url.clone(), end.clone());
             watching.spawn(async move {
                 let watch = watcher.watch(&client, &url, |_| false);
-                // Cut off wherever it is: what it was told in part it is told again.
+                // Cut off wherever it is: what it was sent in part is sent again.
                 let _ = end.run_until_cancelled(watch).await;
                 watcher
             });
@@ -159,7 +159,7 @@ impl Run {
             let watch = watcher.watch(&self.client, &server.url, |watcher| watcher.revision() >= revision);
             tokio::time::timeout(AMPLE, watch).await.expect("the watch catches up");
             let there: BTreeMap<String, There> = watcher.there().into_iter().map(|(name, v)| (name, Some(v))).collect();
-            assert_eq!(there, self.there, "what a watcher was told is what there is");
+            assert_eq!(there, self.there, "what a watcher was sent is what there is");
         }
     }
 }

@@ -14,7 +14,7 @@ type Shown = Option<(u64, String)>;
 struct Seen {
     cursor: u64,
     changed: BTreeMap<String, Shown>,
-    /// It told all there is.
+    /// It sent everything that there is.
     is_everything: bool,
 }
 
@@ -25,7 +25,7 @@ struct Cursor {
     revision: u64,
 }
 
-/// A client that keeps what it was told.
+/// A client that keeps what it was sent.
 #[derive(Default)]
 pub(crate) struct Watcher {
     /// It watches at replicas, where the answers to a replica's own writes come ahead of what others wrote before: a cursor is a place in
@@ -56,7 +56,7 @@ impl Watcher {
         }
     }
 
-    /// The newest revision that it was told of.
+    /// The newest revision that it has heard of.
     pub(crate) fn revision(&self) -> u64 {
         self.cursor.as_ref().map_or(0, |cursor| cursor.revision)
     }
@@ -81,7 +81,7 @@ impl Watcher {
                 self.coming.extend(services(&data["upserts"]));
                 let removed = data["removed"].as_array().expect("a list").iter();
                 for name in removed.map(|gone| gone["name"].as_str().expect("a name")) {
-                    // Removed and registered again since: both are told.
+                    // Removed and registered again since: both are sent.
                     self.coming.entry(name.to_owned()).or_insert(None);
                 }
                 if let Some(id) = id {
@@ -124,14 +124,14 @@ impl Watcher {
         self.cursor = Some(cursor);
     }
 
-    /// What is there, as it was told.
+    /// What is there, by what it was sent.
     pub(crate) fn there(&self) -> BTreeMap<String, String> {
         let there = |(name, shown): (&String, &Shown)| Some((name.clone(), shown.as_ref()?.1.clone()));
         self.shown.iter().filter_map(there).collect()
     }
 
-    /// Checks that by each cursor, or at a replica in the end, it had been told of every registration up to there, or of what came after
-    /// it. How many events it saw.
+    /// Checks that it was sent every registration up to each cursor, or up to the end at a replica, or what came after that registration.
+    /// Returns how many events it saw.
     pub(crate) fn missed_nothing(&self, written: &[Written]) -> usize {
         let mut shown: BTreeMap<&str, &Shown> = BTreeMap::new();
         let mut ahead = written.iter().peekable();

@@ -23,7 +23,7 @@ impl Parser {
     /// Takes in a piece; returns the events that are complete.
     ///
     /// # Errors
-    /// It is no event stream of Portolan's: an endless event, or not UTF-8.
+    /// It is not an event stream of Portolan's: an endless event, or not UTF-8.
     pub(super) fn feed(&mut self, piece: &[u8]) -> Result<Vec<Event>, &'static str> {
         let mut events = Vec::new();
         let mut rest = piece;

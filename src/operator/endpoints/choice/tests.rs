@@ -115,7 +115,7 @@ fn since_when_an_endpoint_is_so_survives_what_changes_others() {
         &mut endpoints,
         EndpointNews::Slices(Followed::News(News::Listed(None, vec![slice("s", 3, &at(9), &http, &pods(false))]))),
     );
-    assert_eq!(chosen(&endpoints), [of(a, "a", true, 1), of(b, "b", false, 5)], "a list is no change");
+    assert_eq!(chosen(&endpoints), [of(a, "a", true, 1), of(b, "b", false, 5)], "a list is not a change");
 }
 
 #[test]

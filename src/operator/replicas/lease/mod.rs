@@ -5,7 +5,7 @@
 //! The holder renews every 2 s and relies on a renewal for 10 s; the others take over after 15 s of silence. Every write carries the
 //! resourceVersion that it is based on, so of two concurrent writes one is refused.
 //!
-//! This is no fence: a write that was on its way when the claim ended may still arrive. So every writer checks the role right before it
+//! This is not a fence: a write that was on its way when the claim ended may still arrive. So every writer checks the role right before it
 //! writes, and writes on condition of the resourceVersion that it judged.
 //!
 //! 1. [`decide`]: what to do next, without clock and network. `simulation` tests it.

@@ -45,7 +45,7 @@ fn a_warning_leaves_the_instance_healthy() {
     let message = other.instances[0].warning.as_ref().expect("a warning").message.clone();
     assert_eq!(message, "no answer in 5 s\\u{1b}");
     assert_eq!(notices(Some(&status), &other).len(), 1);
-    assert!(notices(Some(&other), &fine).is_empty(), "its end is no news");
+    assert!(notices(Some(&other), &fine).is_empty(), "its end is not news");
 }
 
 #[test]

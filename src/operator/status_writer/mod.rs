@@ -58,7 +58,7 @@ const SETTLE: Duration = Duration::from_millis(250);
 const OUTAGE_PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
 
 /// The task that writes status.
-pub struct Reporter {
+pub struct StatusTask {
     writer: StatusWriter,
     events: Events,
     metrics: Metrics,
@@ -75,7 +75,7 @@ pub struct Reporter {
     leads: bool,
 }
 
-impl Reporter {
+impl StatusTask {
     /// A writer of what `ingest` and `catalog` report, except for objects that `installs` assigns to others.
     pub fn new(
         client: Client,

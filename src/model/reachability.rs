@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Shared by the listener and those who ask; clones are the same.
 #[derive(Debug, Clone, Default)]
-pub struct Hearing(Arc<State>);
+pub struct Reachability(Arc<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -13,7 +13,7 @@ struct State {
     full: AtomicBool,
 }
 
-impl Hearing {
+impl Reachability {
     /// A connection could not be taken, because the server or the machine has no room for more.
     pub fn turned_away(&self) {
         self.0.turned_away.fetch_add(1, Ordering::Relaxed);
