@@ -112,9 +112,13 @@ impl Adopter {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                Some(message) = news.recv() => match self.on_news(message).await {
-                    Err(_) if stop.is_cancelled() => return Ok(()),
-                    sent => sent?,
+                Some(message) = news.recv() => tokio::select! {
+                    // The ingest takes nothing while it does not know the policies, and ends only after this task.
+                    () = stop.cancelled() => return Ok(()),
+                    sent = self.on_news(message) => match sent {
+                        Err(_) if stop.is_cancelled() => return Ok(()),
+                        sent => sent?,
+                    },
                 },
                 () = changed.marked() => self.pending.mark(&changed.take()),
                 Some((key, outcome)) = self.writes.next() => self.finish(&key, outcome),
@@ -221,6 +225,7 @@ impl Adopter {
                 self.warned[1] = false;
                 return;
             }
+            WriteOutcome::Behind => return self.pending.failed(key, Instant::now()),
             WriteOutcome::Forbidden(why) => format!(
                 "this ServiceAccount may not create and delete services.portolan.dev for labelled core Services; apply {COMPONENT}; \
                  this is tried again: {why}"

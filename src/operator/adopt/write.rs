@@ -32,8 +32,10 @@ pub(super) struct Writer {
 /// How a write ended.
 #[derive(Debug)]
 pub(super) enum WriteOutcome {
-    /// Written, or somebody else was faster, or this process no longer leads.
+    /// Written, or this process no longer leads.
     Done,
+    /// Somebody else was faster: the watch delivers what they did.
+    Behind,
     /// 403.
     Forbidden(String),
     /// Anything else; it is tried again.
@@ -80,8 +82,8 @@ fn failed(answer: Result<kube::Result<()>, tokio::time::error::Elapsed>) -> Writ
     match answer {
         Ok(Ok(())) => WriteOutcome::Done,
         Ok(Err(kube::Error::Api(status))) => match status.code {
-            404 if status.details.as_ref().is_some_and(|details| details.kind != "namespaces") => WriteOutcome::Done,
-            409 => WriteOutcome::Done,
+            404 if status.details.as_ref().is_some_and(|details| details.kind != "namespaces") => WriteOutcome::Behind,
+            409 => WriteOutcome::Behind,
             403 if !is_ending(&status) => WriteOutcome::Forbidden(text::escape(&status.message, MAX_TEXT)),
             _ => WriteOutcome::Failed(text::escape(&status.message, MAX_TEXT)),
         },
@@ -90,7 +92,7 @@ fn failed(answer: Result<kube::Result<()>, tokio::time::error::Elapsed>) -> Writ
     }
 }
 
-/// Whether the namespace is being deleted, which is no lack of rights.
+/// Whether the namespace is being deleted, which is not a lack of rights.
 fn is_ending(status: &Status) -> bool {
     let causes = status.details.iter().flat_map(|details| &details.causes);
     causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")

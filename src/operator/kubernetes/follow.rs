@@ -21,8 +21,6 @@ use crate::model::text;
 const PAGE: u32 = 500;
 /// Time for a page, and for a watch to open.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a watch lasts, in seconds.
-const WATCH: std::ops::RangeInclusive<u32> = 240..=290;
 /// Pauses after an error.
 const ERROR_PAUSES: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
 /// The same for a kind that Portolan can do without.
@@ -225,7 +223,7 @@ where
             None => self.list().await?,
         };
         self.from = Some(from.clone());
-        let (length, api) = (WatchLength::within(WATCH), self.api.clone());
+        let (length, api) = (WatchLength::random(), self.api.clone());
         let params = length.params().labels(&self.labels);
         let events = list_watch::answer(ANSWER_TIMEOUT, api.watch(&params, &from)).await?;
         self.backoff.reset();

@@ -73,14 +73,18 @@ pub(in crate::operator) async fn answer<T>(
     timeout(within, request).await.map_err(|_| ApiError::NoAnswer(within))?.map_err(ApiError::from)
 }
 
+/// How long a watch may last, in seconds. A connection whose other end is gone without a word is noticed when this is over: bookmarks do not
+/// come for a kind that nobody has changed since the API server started.
+const WATCH: RangeInclusive<u32> = 60..=90;
+
 /// How long a watch may last, in seconds.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::operator) struct WatchLength(u32);
 
 impl WatchLength {
     /// Random for each watch, so that replicas do not come back in step.
-    pub(in crate::operator) fn within(seconds: RangeInclusive<u32>) -> Self {
-        Self(rand::random_range(seconds))
+    pub(in crate::operator) fn random() -> Self {
+        Self(rand::random_range(WATCH))
     }
 
     /// The request's parameters.

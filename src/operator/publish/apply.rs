@@ -34,7 +34,8 @@ pub(super) enum Request {
 #[derive(Debug)]
 pub(super) enum Written {
     Put(Box<EndpointSlice>),
-    Removed(String),
+    /// By name and uid.
+    Removed(String, String),
 }
 
 /// Why requests were not made, or failed.
@@ -114,13 +115,13 @@ async fn make(api: &Api<EndpointSlice>, request: Request) -> Result<Written, Wri
             answer(api.replace(&slice.name_any(), &params, &slice)).await.map(|slice| Written::Put(Box::new(slice)))
         }
         Request::Delete(name, uid) | Request::DeleteWithout(_, name, uid) => {
-            let preconditions = Some(Preconditions { uid: Some(uid), resource_version: None });
+            let preconditions = Some(Preconditions { uid: Some(uid.clone()), resource_version: None });
             let params = DeleteParams { preconditions, ..DeleteParams::default() };
             match timeout(ANSWER_TIMEOUT, api.delete(&name, &params)).await {
                 Err(_) => Err(no_answer()),
                 // Somebody else removed it.
-                Ok(Err(kube::Error::Api(status))) if status.code == 404 => Ok(Written::Removed(name)),
-                Ok(answer) => answer.map(|_| Written::Removed(name)).map_err(error_of),
+                Ok(Err(kube::Error::Api(status))) if status.code == 404 => Ok(Written::Removed(name, uid)),
+                Ok(answer) => answer.map(|_| Written::Removed(name, uid)).map_err(error_of),
             }
         }
     }

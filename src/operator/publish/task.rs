@@ -31,7 +31,7 @@ use crate::model::service::Service;
 use crate::operator::catalog_changes::{CatalogChange, CatalogChanges, CatalogEnded};
 use crate::operator::crd::PublishSpec;
 use crate::operator::ingest::{Changed, Ingest, ObservedObject};
-use crate::operator::kubernetes::follow::{Followed, News};
+use crate::operator::kubernetes::follow::Followed;
 use crate::operator::queue::PausingQueue;
 use crate::operator::replicas::installs::Installs;
 use crate::operator::status::Publication;
@@ -117,7 +117,7 @@ impl Publisher {
         drop(sender);
         tokio::select! {
             ended = self.work(news, stop.clone()) => ended,
-            // They end only when they are told to, or after the task.
+            // They end only when they are stopped, or after the task.
             _ = followers => Ok(()),
         }
     }
@@ -415,8 +415,8 @@ impl Publisher {
         for done in written {
             self.metrics.cluster.slice_written("written");
             let concerned = match done {
-                Written::Put(slice) => self.view.slices(News::Put(slice)),
-                Written::Removed(name) => self.view.remove(&(namespace.clone(), name)),
+                Written::Put(slice) => self.view.written(&slice),
+                Written::Removed(name, uid) => self.view.remove(&(namespace.clone(), name), &uid),
             };
             self.mark_concerned(&concerned);
         }

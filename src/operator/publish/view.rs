@@ -11,6 +11,7 @@ use super::object::{Content, Held, Owner};
 use super::pack::Slice;
 use super::plan::CoreService;
 use crate::model::name::ServiceKey;
+use crate::model::tombstones::Tombstones;
 use crate::operator::kubernetes::follow::News;
 
 /// Namespace and name.
@@ -39,6 +40,19 @@ pub(super) struct Owned {
     pub(super) port: String,
 }
 
+/// Slices of which late answers to writes are ignored.
+const TOMBSTONES: usize = 4096;
+
+/// Uids of slices that are gone.
+#[derive(Debug)]
+struct Gone(Tombstones<String>);
+
+impl Default for Gone {
+    fn default() -> Self {
+        Self(Tombstones::new(TOMBSTONES))
+    }
+}
+
 /// Everything that was listed and watched.
 #[derive(Debug, Default)]
 pub(super) struct View {
@@ -51,6 +65,7 @@ pub(super) struct View {
     ownerless: BTreeSet<ObjectName>,
     services: Option<HashMap<ObjectName, CoreService>>,
     allowed: Option<HashSet<String>>,
+    gone: Gone,
 }
 
 impl View {
@@ -71,8 +86,16 @@ impl View {
                 Concerned::Everyone
             }
             News::Put(slice) => self.put(&slice),
-            News::Removed(slice) => self.remove(&name_of(&*slice)),
+            News::Removed(slice) => self.remove(&name_of(&*slice), &Held::read(&slice).uid),
         }
+    }
+
+    /// Takes in the answer to a write. The watch may be ahead of it: a slice that is gone, or was replaced by another of its name, stays so.
+    pub(super) fn written(&mut self, object: &EndpointSlice) -> Concerned {
+        let held = Held::read(object);
+        let known = self.slices.as_ref().and_then(|slices| slices.get(&name_of(object)));
+        let replaced = known.is_some_and(|known| known.uid != held.uid && known.revision > held.revision);
+        if replaced || self.gone.0.order(&held.uid).is_some() { Concerned::Nobody } else { self.put(object) }
     }
 
     fn put(&mut self, object: &EndpointSlice) -> Concerned {
@@ -96,8 +119,13 @@ impl View {
         Concerned::Slice(owner, service)
     }
 
-    /// Forgets a slice.
-    pub(super) fn remove(&mut self, name: &ObjectName) -> Concerned {
+    /// Forgets a slice, but not another one of its name.
+    pub(super) fn remove(&mut self, name: &ObjectName, uid: &str) -> Concerned {
+        let known = self.slices.as_ref().and_then(|slices| slices.get(name)).filter(|known| known.uid == uid);
+        self.gone.0.note(uid.to_owned(), known.map_or(0, |known| known.revision));
+        if known.is_none() {
+            return Concerned::Nobody;
+        }
         let Some(held) = self.unindex(name) else { return Concerned::Nobody };
         Concerned::Slice(held.owner().map(|owner| owner.key.clone()), (name.0.clone(), held.service))
     }
@@ -243,5 +271,37 @@ fn core_service(service: &Service) -> CoreService {
         selects: spec.selector.as_ref().is_some_and(|selector| !selector.is_empty()),
         external: spec.type_.as_deref() == Some("ExternalName"),
         ports: names.into_values().collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn slice(uid: &str, revision: u64) -> EndpointSlice {
+        let metadata = json!({
+            "namespace": "shop", "name": "users-1", "uid": uid, "resourceVersion": revision.to_string(),
+            "labels": {"kubernetes.io/service-name": "users"},
+        });
+        serde_json::from_value(json!({"metadata": metadata, "addressType": "IPv4", "endpoints": []})).expect("a slice")
+    }
+
+    #[test]
+    fn a_late_answer_brings_back_no_slice_and_removes_no_other_one() {
+        let name = ("shop".to_owned(), "users-1".to_owned());
+        let mut view = View::default();
+        view.slices(News::Listed(None, Vec::new()));
+        let known =
+            |view: &View| view.slices.as_ref().and_then(|slices| slices.get(&name)).map(|held| held.uid.clone());
+        view.slices(News::Removed(Box::new(slice("a", 3))));
+        assert_eq!((view.written(&slice("a", 2)), known(&view)), (Concerned::Nobody, None));
+        assert_ne!(view.written(&slice("b", 4)), Concerned::Nobody);
+        view.slices(News::Put(Box::new(slice("c", 6))));
+        assert_eq!((view.written(&slice("b", 5)), known(&view).as_deref()), (Concerned::Nobody, Some("c")));
+        assert_eq!((view.remove(&name, "b"), known(&view).as_deref()), (Concerned::Nobody, Some("c")));
+        assert_ne!(view.remove(&name, "c"), Concerned::Nobody);
+        assert_eq!((view.written(&slice("c", 7)), known(&view)), (Concerned::Nobody, None));
     }
 }

@@ -4,7 +4,8 @@
 //!
 //! 1. [`pending_calls`]: the calls that wait, counted and bounded. [`scheduler`]: one task for each object that has calls.
 //! 2. [`object_writer`]: merges whatever waits into the latest object and writes it as one request, on condition that nobody else
-//!    has changed the object since; if somebody has, it reads the object again and starts over.
+//!    has changed the object since; if somebody has, it reads the object again and starts over. [`attempt`]: whether a write without an
+//!    answer was done.
 //! 3. [`merge`]: the calls one after the other, by the rules of `model::registration`, which the standalone store follows too.
 //! 4. [`current`], [`object`]: between objects and what the rules see of them.
 //! 5. [`requests`], [`error`]: the requests to the Kubernetes API and what their errors mean.
@@ -14,6 +15,7 @@
 //! shows it; [`written`] is for the case that another client has removed the object by then. A call that repeats what the catalog shows is answered at once.
 
 mod acknowledgements;
+mod attempt;
 mod current;
 mod error;
 mod merge;

@@ -8,10 +8,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
+use super::attempt::Attempt;
 use super::current;
 use super::error::RequestError;
-use super::merge::{self, Done, Generations, Merged, ObjectChange, Request};
+use super::merge::{self, CurrentObject, Done, Generations, Merged, ObjectChange, Request};
 use super::pending_calls::{Answered, PendingCall};
+use crate::catalog::Snapshot;
 use crate::model::backoff::Backoff;
 use crate::model::name::ServiceKey;
 use crate::model::ports::{ClusterError, Registered, WriteError};
@@ -38,6 +40,8 @@ pub(super) struct ObjectWriter {
     fresh: bool,
     /// The object as it was written last.
     written: Option<RawObject>,
+    /// A write that may have been done.
+    unanswered: Option<Attempt>,
     /// Most calls that are merged together: fewer after one of them spoilt a write.
     batch_size: usize,
 }
@@ -62,6 +66,7 @@ impl ObjectWriter {
             backoff: CONFLICT_PAUSES,
             fresh: false,
             written: None,
+            unanswered: None,
             batch_size: usize::MAX,
         }
     }
@@ -70,7 +75,7 @@ impl ObjectWriter {
     pub(super) async fn run(mut self) {
         while !self.calls.is_empty() && !self.stop.is_cancelled() {
             let observed = self.shared.ingest.known(&self.key);
-            let merged = self.merge(observed.as_deref());
+            let merged = self.done_or_merged(observed.as_deref());
             let answers = merged.answers.clone();
             match self.carry_out(observed.as_deref(), merged).await {
                 Ok(()) => {
@@ -92,17 +97,26 @@ impl ObjectWriter {
     }
 
     fn start_over(&mut self) {
-        (self.since, self.fresh, self.written) = (Instant::now(), false, None);
+        (self.since, self.fresh, self.written, self.unanswered) = (Instant::now(), false, None, None);
         self.backoff.reset();
     }
 
-    fn merge(&self, observed: Option<&ObservedObject>) -> Merged {
+    /// What a write without an answer did, once the object was read; or else what the calls do to the object.
+    fn done_or_merged(&mut self, observed: Option<&ObservedObject>) -> Merged {
         let snapshot = self.shared.catalog.snapshot();
         let object = observed.map(|observed| current::current(observed, &snapshot));
+        let attempt = self.unanswered.take_if(|_| self.fresh);
+        match attempt.and_then(|attempt| attempt.done(object.as_ref())) {
+            Some(answers) => Merged { change: ObjectChange::Nothing, answers },
+            None => self.merge(object.as_ref(), &snapshot),
+        }
+    }
+
+    fn merge(&self, object: Option<&CurrentObject>, snapshot: &Snapshot) -> Merged {
         let calls: Vec<Request> = self.calls.iter().take(self.batch_size).map(|call| call.request.clone()).collect();
         let mut generations = Generations(self.shared.generation_floor(UnixMs::wall()));
-        let (limits, now) = (self.shared.limits(&self.key, &snapshot), UnixMs::wall());
-        let merged = merge::merge(&self.key, object.as_ref(), &calls, limits, &mut generations, now);
+        let (limits, now) = (self.shared.limits(&self.key, snapshot), UnixMs::wall());
+        let merged = merge::merge(&self.key, object, &calls, limits, &mut generations, now);
         self.shared.note_generation(generations.0);
         merged
     }
@@ -110,6 +124,8 @@ impl ObjectWriter {
     async fn carry_out(&mut self, observed: Option<&ObservedObject>, merged: Merged) -> Result<(), Interruption> {
         let calls = merged.answers.len();
         let written = match (&merged.change, observed) {
+            // Whether that was done is known once the object was read.
+            _ if self.unanswered.is_some() => return self.read_again().await,
             (ObjectChange::Nothing, _)
                 if self.fresh || merged.answers.iter().all(|answer| answer.is_ok() || is_final(answer)) =>
             {
@@ -131,6 +147,11 @@ impl ObjectWriter {
                 self.ingest(observed, raw).await
             }
             Err(error) => {
+                if matches!(error, RequestError::NoAnswer(_)) {
+                    let snapshot = self.shared.catalog.snapshot();
+                    let before = observed.map(|observed| current::current(observed, &snapshot));
+                    self.unanswered = Some(Attempt::new(before, merged));
+                }
                 self.recover(error, calls).await?;
                 self.read_again().await
             }
@@ -152,9 +173,10 @@ impl ObjectWriter {
     /// Reads the object from the API server, as often as it takes: another replica's change may not have arrived here yet.
     async fn read_again(&mut self) -> Result<(), Interruption> {
         loop {
+            // What is known before the request: if the answer is that there is no such object, a newer one may have come meanwhile.
+            let observed = self.shared.ingest.known(&self.key);
             match self.shared.requests.get(&self.key).await {
                 Ok(raw) => {
-                    let observed = self.shared.ingest.known(&self.key);
                     self.ingest(observed.as_deref(), raw).await?;
                     self.fresh = true;
                     return Err(Interruption::Again);

@@ -28,8 +28,6 @@ const OURS: &str = "kubernetes.io/service-name=portolan";
 const MAX_ADDRESSES: usize = 256;
 /// Time for a list, and for a watch to open.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a watch lasts, in seconds.
-const WATCH: std::ops::RangeInclusive<u32> = 240..=290;
 /// Pauses after an error.
 const ERROR_PAUSES: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
 
@@ -142,7 +140,7 @@ impl ListWatch for Peers {
             Some(from) => from,
             None => self.list().await?,
         };
-        let length = WatchLength::within(WATCH);
+        let length = WatchLength::random();
         let slices = self.slices.clone();
         let events = list_watch::answer(ANSWER_TIMEOUT, slices.watch(&length.params().labels(OURS), &from)).await?;
         self.warned = false;

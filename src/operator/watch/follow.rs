@@ -24,8 +24,6 @@ use crate::telemetry::metrics::Metrics;
 const PAGE: u32 = 500;
 /// Time for a page, and for a watch to open.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a watch lasts, in seconds.
-const WATCH: std::ops::RangeInclusive<u32> = 60..=90;
 /// Pauses after an error.
 const ERROR_PAUSES: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
 
@@ -119,7 +117,7 @@ impl Follower {
     }
 
     async fn watch(&mut self, from: u64) -> Result<(), RoundEnd> {
-        let length = WatchLength::within(WATCH);
+        let length = WatchLength::random();
         let request = self.request().watch(&length.params(), &from.to_string());
         let request = request.map_err(kube::Error::BuildRequest)?;
         let events = list_watch::answer(ANSWER_TIMEOUT, self.client.request_events::<RawObject>(request)).await?;

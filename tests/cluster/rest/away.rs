@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::of;
-use super::place;
 use super::server::until;
+use super::{of, place, replica, services};
 
 /// Most time until a client learns that nothing answers.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -66,4 +65,36 @@ async fn a_short_refusal_is_waited_out() {
     answer.ok();
     assert_eq!(here.instances(&namespace, "users").len(), 1);
     here.stop().await;
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_is_lost_is_answered_once_and_done_once() {
+    let (plane, namespace) = place("lost").await;
+    let proxy = plane.proxy().await.expect("a proxy");
+    let behind = plane.admin().through(proxy.address()).expect("a kubeconfig");
+    let (here, there) = (of(&behind, &namespace).start().await, replica(plane, &namespace).await);
+    let objects = services(plane, &namespace).await;
+    here.register("alice", "users", "a", 1).await.ok();
+
+    let written = async {
+        proxy.lose_answers();
+        let url = async || Some(objects.get("users").await.ok()?.spec.instances.first()?.base_url.clone());
+        until("it is written", async || url().await.is_some_and(|url| url.ends_with(":2"))).await;
+        proxy.pass();
+    };
+    let (answer, ()) = tokio::join!(here.register("alice", "users", "a", 2), written);
+    let answer = answer.ok();
+    assert!(answer["warnings"][0].as_str().is_some_and(|text| text.contains("replaced the base_url")), "{answer}");
+
+    let removed = async {
+        proxy.lose_answers();
+        until("it is gone", async || objects.get_opt("users").await.is_ok_and(|object| object.is_none())).await;
+        there.register("bob", "users", "b", 3).await.ok();
+        proxy.pass();
+    };
+    let (answer, ()) = tokio::join!(here.delete("alice", "/deregister?name=users"), removed);
+    answer.ok();
+    assert_eq!(objects.get("users").await.expect("its successor").spec.instances.len(), 1);
+    here.stop().await;
+    there.stop().await;
 }

@@ -14,6 +14,9 @@ enum Mode {
     Pass,
     /// Bytes wait; connections are accepted. What a server that hangs looks like.
     Freeze,
+    /// What the server answers on a connection that is there is lost with it; new ones are closed. A server that stops right after it has
+    /// done what it was asked to do.
+    LoseAnswers,
     /// Connections are closed as they come, and those that were there.
     Refuse,
 }
@@ -60,12 +63,17 @@ impl Proxy {
         self.state.send_modify(|state| state.mode = Mode::Freeze);
     }
 
+    /// Closes each connection once the server sends something on it, which is lost, and new ones at once.
+    pub fn lose_answers(&self) {
+        self.state.send_modify(|state| state.mode = Mode::LoseAnswers);
+    }
+
     /// Closes every connection, and new ones at once.
     pub fn refuse(&self) {
         self.state.send_modify(|state| state.mode = Mode::Refuse);
     }
 
-    /// Ends [`Proxy::freeze`] and [`Proxy::refuse`].
+    /// Ends [`Proxy::freeze`], [`Proxy::lose_answers`] and [`Proxy::refuse`].
     pub fn pass(&self) {
         self.state.send_modify(|state| state.mode = Mode::Pass);
     }
@@ -80,7 +88,7 @@ impl Drop for Proxy {
 
 async fn listen(listener: TcpListener, target: SocketAddr, state_of_proxy: watch::Receiver<State>) {
     while let Ok((client, _)) = listener.accept().await {
-        if state_of_proxy.borrow().mode != Mode::Refuse {
+        if matches!(state_of_proxy.borrow().mode, Mode::Pass | Mode::Freeze) {
             tokio::spawn(connection(client, target, state_of_proxy.clone()));
         }
     }
@@ -93,17 +101,24 @@ async fn connection(client: TcpStream, target: SocketAddr, mut state_of_proxy: w
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     tokio::select! {
-        () = copy(from_client, to_server, state_of_proxy.clone()) => {}
-        () = copy(from_server, to_client, state_of_proxy.clone()) => {}
+        () = copy(from_client, to_server, &[Mode::Pass, Mode::LoseAnswers], state_of_proxy.clone()) => {}
+        () = copy(from_server, to_client, &[Mode::Pass], state_of_proxy.clone()) => {}
         _ = state_of_proxy.wait_for(|state| state.mode == Mode::Refuse || state.cuts != cuts) => {}
     }
 }
 
-/// Ends when either side does: for HTTP over TLS half a connection is of no use.
-async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut state_of_proxy: watch::Receiver<State>) {
+/// Passes bytes in the modes of `passing`, and waits while the proxy is frozen. Ends when either side does: for HTTP over TLS half a connection
+/// is of no use.
+async fn copy(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    passing: &[Mode],
+    mut state_of_proxy: watch::Receiver<State>,
+) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
-        let passes = state_of_proxy.wait_for(|state| state.mode == Mode::Pass).await.is_ok();
+        let state = state_of_proxy.wait_for(|state| state.mode != Mode::Freeze).await;
+        let passes = state.is_ok_and(|state| passing.contains(&state.mode));
         if !passes || to.write_all(&buffer[..read]).await.is_err() {
             return;
         }
