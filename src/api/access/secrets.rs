@@ -173,13 +173,15 @@ struct SecretFile {
 struct LastRead {
     /// The version that was read, usable or not; `None` while it is missing.
     version: Option<Stamp>,
+    /// Whether it could not be used: the next attempt may succeed, also if the file stays as it is.
+    failed: bool,
     /// Since when it is gone, steady clock.
     gone_since: Option<UnixMs>,
 }
 
 impl LastRead {
     fn of(version: Option<Stamp>) -> Mutex<Self> {
-        Mutex::new(Self { version, gone_since: None })
+        Mutex::new(Self { version, failed: false, gone_since: None })
     }
 }
 
@@ -282,7 +284,9 @@ impl Secrets {
         if last_read.version.is_none() {
             return SecretsReload::Missing;
         }
-        read(&file.path).map_or_else(SecretsReload::Unusable, |keys| self.replace(keys))
+        let read = read(&file.path);
+        last_read.failed = read.is_err();
+        read.map_or_else(SecretsReload::Unusable, |keys| self.replace(keys))
     }
 
     /// A file that cannot be used leaves the old secrets in force and is reported once; one that is gone for good takes them along.
@@ -296,10 +300,14 @@ impl Secrets {
             return;
         }
         last_read.gone_since = None;
-        if before == version {
+        let changed = before != version;
+        if !changed && !last_read.failed {
             return;
         }
-        match read(&file.path) {
+        let read = read(&file.path);
+        last_read.failed = read.is_err();
+        match read {
+            Err(_) if !changed => {}
             Ok(keys) => {
                 let secrets = keys.verify.len();
                 self.replace(keys);

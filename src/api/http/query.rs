@@ -35,19 +35,26 @@ impl<'a> Query<'a> {
     /// # Errors
     /// 400 `invalid_parameter` as for [`Self::read`].
     pub(in crate::api) fn read_repeating(raw: Option<&'a str>, repeated: &str) -> Result<Self, ApiError> {
+        Self::read_at_most(raw, repeated, MAX_PARAMETERS, 0)
+    }
+
+    /// At most `max` values of `repeated`, beside [`MAX_PARAMETERS`] others and `more`.
+    fn read_at_most(raw: Option<&'a str>, repeated: &str, max: usize, more: usize) -> Result<Self, ApiError> {
+        let (mut given, most) = (0, MAX_PARAMETERS + more);
         let mut left: Vec<(Cow<'a, str>, Cow<'a, str>)> = Vec::new();
         for part in raw.unwrap_or_default().split('&').filter(|part| !part.is_empty()) {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
             let name = decode(name).ok_or_else(|| bad_parameter("", "a parameter's name is not UTF-8"))?;
             let value = decode(value).ok_or_else(|| bad_parameter(&name, "is not UTF-8"))?;
+            given += usize::from(name == repeated);
             if name != repeated && left.iter().any(|(known, _)| *known == name) {
                 return Err(bad_parameter(&name, "is given twice"));
             }
-            if left.len() == MAX_PARAMETERS {
-                return Err(bad_parameter(
-                    &name,
-                    format!("is one too many: a request has at most {MAX_PARAMETERS} parameters"),
-                ));
+            if left.len() == most {
+                return Err(bad_parameter(&name, format!("is one too many: a request has at most {most} parameters")));
+            }
+            if given > max {
+                return Err(bad_parameter(&name, format!("is given more than {max} times")));
             }
             left.push((name, value));
         }
@@ -63,17 +70,8 @@ impl<'a> Query<'a> {
         name: &str,
         max: usize,
     ) -> Result<(Self, Vec<Cow<'a, str>>), ApiError> {
-        let (mut left, mut values) = (Self { left: Vec::new() }, Vec::new());
-        for part in raw.unwrap_or_default().split('&').filter(|part| !part.is_empty()) {
-            let mut one = Self::read(Some(part))?;
-            match one.take(name) {
-                Some(_) if values.len() == max => {
-                    return Err(bad_parameter(name, format!("is given more than {max} times")));
-                }
-                Some(value) => values.push(value),
-                None => left.left.append(&mut one.left),
-            }
-        }
+        let mut left = Self::read_at_most(raw, name, max, max)?;
+        let values = left.take_all(name).collect();
         Ok((left, values))
     }
 
@@ -196,6 +194,18 @@ mod tests {
         assert!(query.end(&[]).is_ok());
         assert!(Query::read_repeating(Some("tag=a&x=1&x=2"), "tag").is_err());
         assert!(Query::read(Some("tag=a&tag=b")).is_err());
+    }
+
+    #[test]
+    fn of_many_values_the_others_stay_few_and_single() {
+        let many = |part: &str, times: usize| vec![part; times].join("&");
+        let read = |raw: &str| Query::read_many(Some(raw), "id", 100).map(|(_, ids)| ids.len());
+        let problem = |raw: &str| read(raw).expect_err("refused").details()[0].problem.clone();
+        assert_eq!(read(&format!("limit=1&{}", many("id=a", 100))).expect("reads"), 100);
+        assert_eq!(problem(&many("id=a", 101)), "is given more than 100 times");
+        assert_eq!(problem(&format!("{}&limit=1&limit=2", many("id=a", 3))), "is given twice");
+        let others: Vec<String> = (0..200).map(|n| format!("a{n}")).collect();
+        assert!(problem(&others.join("&")).starts_with("is one too many"));
     }
 
     #[test]

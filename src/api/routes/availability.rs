@@ -23,7 +23,7 @@ const MAX_PAGE: usize = 500;
 /// How many there are without `limit`.
 const DEFAULT_PAGE: usize = 100;
 /// Most ids of one request.
-const MAX_IDS: usize = 100;
+pub(super) const MAX_IDS: usize = 100;
 
 /// Reports how long a service, or one of its instances, was proved up or down, and its outages. Time that was not proved, or in which no
 /// server ran, is unknown; time in which it was drained is left out.

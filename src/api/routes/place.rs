@@ -2,6 +2,7 @@
 
 use http::request::Parts;
 
+use super::availability::MAX_IDS;
 use super::probes::MAX_SERVICES;
 use super::request::read_id;
 use super::{Match, RouteId};
@@ -21,7 +22,8 @@ pub(in crate::api) fn place(state: &ApiState, matched: &Match<'_>, head: &Parts)
     let place = match (given.as_deref(), route.id) {
         _ if !matched.params.id.is_empty() => of_services(state, &[matched.params.id]),
         (_, RouteId::Register) => Place::Unknown,
-        (_, RouteId::Probes) => probed(state, head),
+        (_, RouteId::Probes) => with_ids(state, head, MAX_SERVICES),
+        (None, RouteId::Availabilities) if has_ids(head) => with_ids(state, head, MAX_IDS),
         (Some("*"), _) | (None, RouteId::Prometheus) => Place::All,
         (Some(name), _) => name.parse().map_or(Place::Unknown, Place::One),
         (None, _) => Place::One(state.settings.default_namespace.clone()),
@@ -41,9 +43,14 @@ fn of_services(state: &ApiState, ids: &[impl AsRef<str>]) -> Place {
     }
 }
 
-fn probed(state: &ApiState, head: &Parts) -> Place {
-    let ids = Query::read_many(head.uri.query(), "id", MAX_SERVICES);
+/// The place of the services that a query names by `id`.
+fn with_ids(state: &ApiState, head: &Parts, most: usize) -> Place {
+    let ids = Query::read_many(head.uri.query(), "id", most);
     ids.map_or(Place::Unknown, |(_, ids)| of_services(state, &ids))
+}
+
+fn has_ids(head: &Parts) -> bool {
+    Query::read_many(head.uri.query(), "id", MAX_IDS).is_ok_and(|(_, ids)| !ids.is_empty())
 }
 
 fn verb(route: RouteId, one_instance: bool) -> AccessVerb {

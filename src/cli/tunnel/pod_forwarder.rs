@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::Pod as Object;
 use kube::api::{Api, ListParams, Portforwarder};
 use tokio::io::DuplexStream;
 use tokio::sync::{Mutex, watch};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::error::TunnelError;
@@ -83,7 +84,9 @@ impl PodForwarder {
     /// [`TunnelError::NoAccess`].
     pub(super) async fn find(context: &str, namespace: &Namespace) -> Result<Self, TunnelError> {
         let access = Access::find(Some(context)).await.map_err(|error| TunnelError::no_access(&error))?;
-        let client = access.client(&ApiHealth::default(), &Metrics::default());
+        // A credential plugin of the kubeconfig may run here for as long as it likes, and this thread also handles signals.
+        let client = move || access.client(&ApiHealth::default(), &Metrics::default());
+        let client = spawn_blocking(client).await.map_err(|error| TunnelError::NoAccess(error.to_string()))?;
         let client = client.map_err(|error| TunnelError::no_access(&error))?;
         Ok(Self(Arc::new(Inner {
             api: Api::namespaced(client, namespace.as_str()),

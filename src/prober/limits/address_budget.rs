@@ -67,9 +67,9 @@ impl Budget {
         self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Time between two probes of an address at its full rate.
+    /// Time between two probes of an address at its full rate; a queue releases at most one a millisecond, since times are whole ones.
     fn step(&self) -> Duration {
-        WINDOW / self.limits.per_second.max(1)
+        (WINDOW / self.limits.per_second.max(1)).max(Duration::from_millis(1))
     }
 
     fn per_second(&self) -> usize {
@@ -239,6 +239,22 @@ mod tests {
         assert!((80..=100).contains(&started.len()), "{}", started.len());
         let distinct: std::collections::HashSet<_> = started.iter().map(|(_, id)| id).collect();
         assert_eq!(distinct.len(), 32);
+    }
+
+    #[test]
+    fn a_full_address_is_looked_at_again_later_whatever_the_rate() {
+        for per_second in [999, 1000, 1001, 100_000] {
+            let (budget, now) = (budget(per_second), UnixMs(5));
+            let spend = || budget.spend(IP, None, now).map(|permit| permit.expect("not loopback"));
+            let _under_way: Vec<_> = (0..MAX_CONCURRENT).map(|_| spend().expect("room")).collect();
+            let delay = spend().expect_err("eight are under way");
+            budget.wait(IP, CheckId::plain(1), false);
+            let (released, again) = budget.release(IP, now);
+            assert!(
+                released.is_none() && delay.until > now && again.is_some_and(|at| at > now),
+                "{per_second}: {again:?}"
+            );
+        }
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! One lookup: the system's files, then DNS, with the search domains.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
+use std::io;
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared, WeakShared};
@@ -15,11 +18,12 @@ use super::hosts::Hosts;
 use super::resolv_conf::Config;
 use super::system_file::{self, Faults};
 use super::{ResolverSettings, Unresolved};
+use crate::crypto::stamp::Stamp;
 
 /// How often the system's files are checked for changes.
 const FILES_CHECKED_EVERY: Duration = Duration::from_secs(5);
-const RESOLV_CONF: &str = "/etc/resolv.conf";
-const HOSTS: &str = "/etc/hosts";
+/// Where the system says which servers to ask, and which names need none.
+const FILES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
 /// Entries beyond which finished lookups are dropped.
 const LOOKUPS_BEFORE_CLEANUP: usize = 1024;
 
@@ -33,24 +37,61 @@ pub(crate) struct Loaded {
     hosts: Hosts,
     /// Running lookups by name, which callers that want the same name share.
     running: Mutex<HashMap<Box<str>, Running>>,
-    files: [Option<SystemTime>; 2],
+    /// The files as they were read; others where one could not be read.
+    files: [Option<Stamp>; 2],
     checked: Mutex<Instant>,
+    /// Whether the log says already that they cannot be read again.
+    reported: AtomicBool,
 }
 
 impl Loaded {
-    /// Reads the system's files if the settings say so. An unreadable file counts as empty, and is logged.
+    /// Reads the system's files if the settings say so. An unreadable file counts as empty until it can be read, and is logged.
     pub(crate) fn new(settings: &ResolverSettings) -> Self {
-        let files = modified();
-        let (config, hosts) = match settings {
-            ResolverSettings::System => system(),
-            ResolverSettings::Servers(servers) => (Config::of(servers.clone()), Hosts::default()),
-        };
+        match settings {
+            ResolverSettings::System => Self::at_start(FILES),
+            ResolverSettings::Servers(servers) => {
+                Self::of(Config::of(servers.clone()), Hosts::default(), Default::default())
+            }
+        }
+    }
+
+    fn at_start(paths: [&str; 2]) -> Self {
+        let (mut files, mut unread) = (stamps(paths), false);
+        let Ok((config, hosts)) = parsed::<Infallible>(paths, |path| {
+            Ok(system_file::read(Path::new(path)).unwrap_or_else(|error| {
+                tracing::warn!("{path} cannot be read, and counts as empty: {error}");
+                unread = true;
+                Vec::new()
+            }))
+        });
+        if unread {
+            files = Default::default();
+        }
         Self::of(config, hosts, files)
     }
 
-    fn of(config: Config, hosts: Hosts, files: [Option<SystemTime>; 2]) -> Self {
-        let client = Arc::new(Client::new(config));
-        Self { client, hosts, running: Mutex::default(), files, checked: Mutex::new(Instant::now()) }
+    /// What the system's files say now. None while one of them cannot be read: what they said before stays in force, which is logged once.
+    pub(crate) fn again(&self) -> Option<Self> {
+        self.again_from(FILES)
+    }
+
+    fn again_from(&self, paths: [&str; 2]) -> Option<Self> {
+        let files = stamps(paths);
+        let read = |path: &str| system_file::read(Path::new(path)).map_err(|error| (path.to_owned(), error));
+        match parsed::<(String, io::Error)>(paths, read) {
+            Ok((config, hosts)) => Some(Self::of(config, hosts, files)),
+            Err((path, error)) => {
+                if !self.reported.swap(true, Ordering::Relaxed) {
+                    tracing::warn!("{path} changed and cannot be read; what it said before stays in force: {error}");
+                }
+                None
+            }
+        }
+    }
+
+    fn of(config: Config, hosts: Hosts, files: [Option<Stamp>; 2]) -> Self {
+        let (client, checked) = (Arc::new(Client::new(config)), Mutex::new(Instant::now()));
+        Self { client, hosts, running: Mutex::default(), files, checked, reported: AtomicBool::new(false) }
     }
 
     pub(crate) fn changed(&self) -> bool {
@@ -59,7 +100,7 @@ impl Loaded {
             return false;
         }
         *checked = Instant::now();
-        modified() != self.files
+        stamps(FILES) != self.files
     }
 
     /// The hosts file, and `localhost`, which never goes to DNS.
@@ -115,25 +156,21 @@ fn candidates(name: &str, config: &Config) -> Vec<Name> {
     names
 }
 
-fn system() -> (Config, Hosts) {
-    let read = |path: &str| {
-        system_file::read(Path::new(path)).unwrap_or_else(|error| {
-            tracing::warn!("{path} cannot be read, and counts as empty: {error}");
-            Vec::new()
-        })
-    };
+/// What the files say whose bytes `read` gives.
+fn parsed<E>(paths: [&str; 2], mut read: impl FnMut(&str) -> Result<Vec<u8>, E>) -> Result<(Config, Hosts), E> {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let [resolv_conf, hosts] = paths;
     let mut faults = Faults::default();
-    let config = Config::parse(&read(RESOLV_CONF), &host, &mut faults);
-    faults.log(RESOLV_CONF);
+    let config = Config::parse(&read(resolv_conf)?, &host, &mut faults);
+    faults.log(resolv_conf);
     let mut faults = Faults::default();
-    let hosts = Hosts::parse(&read(HOSTS), &mut faults);
-    faults.log(HOSTS);
-    (config, hosts)
+    let known = Hosts::parse(&read(hosts)?, &mut faults);
+    faults.log(hosts);
+    Ok((config, known))
 }
 
-fn modified() -> [Option<SystemTime>; 2] {
-    [RESOLV_CONF, HOSTS].map(|file| std::fs::metadata(file).and_then(|meta| meta.modified()).ok())
+fn stamps(paths: [&str; 2]) -> [Option<Stamp>; 2] {
+    paths.map(|path| Stamp::of(Path::new(path)))
 }
 
 #[cfg(test)]
@@ -158,5 +195,25 @@ mod tests {
         }
         let long = "a".repeat(64);
         assert_eq!(candidates(&long, &near), []);
+    }
+
+    #[test]
+    fn files_that_cannot_be_read_for_a_moment_leave_what_they_said() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+        let (resolv_conf, hosts) = (path("resolv.conf"), path("hosts"));
+        let (paths, first) =
+            ([&*resolv_conf, &*hosts], |loaded: &Loaded| loaded.client.config().servers[0].ip().to_string());
+        // A folder opens, and its bytes cannot be read.
+        std::fs::create_dir(&hosts).expect("made");
+        std::fs::write(&resolv_conf, "nameserver 192.0.2.1").expect("written");
+        let loaded = Loaded::at_start(paths);
+        assert_eq!((first(&loaded).as_str(), loaded.without_dns("a.test")), ("192.0.2.1", None));
+        assert_ne!(loaded.files, stamps(paths), "it is tried again");
+        assert!(loaded.again_from(paths).is_none());
+        std::fs::remove_dir(&hosts).expect("removed");
+        std::fs::write(&hosts, "192.0.2.7 a.test").expect("written");
+        let loaded = loaded.again_from(paths).expect("readable");
+        assert_eq!((loaded.without_dns("a.test").expect("known").len(), loaded.files), (1, stamps(paths)));
     }
 }

@@ -214,7 +214,8 @@ impl Names {
         if !matches!(self.settings, ResolverSettings::System) || !loaded.changed() {
             return;
         }
-        self.loaded.store(Arc::new(Loaded::new(&self.settings)));
+        let Some(again) = loaded.again() else { return };
+        self.loaded.store(Arc::new(again));
         self.answers().clear();
         tracing::info!("read /etc/resolv.conf and /etc/hosts again, because they changed");
     }

@@ -8,8 +8,10 @@ use tokio::sync::oneshot;
 use crate::model::outcome::Verdict;
 use crate::model::ports::{OnDemandError, OnDemandResult};
 
-/// Checks that may be open at once.
+/// Checks on request that may be open at once.
 const MAX_OPEN: usize = 1024;
+/// Outcomes that all of them may wait for or hold, each 1 to 2.5 KB; one more check on request may go beyond it.
+const MAX_OUTCOMES: usize = 16 * 1024;
 
 pub(crate) type Reply = oneshot::Sender<Result<Vec<OnDemandResult>, OnDemandError>>;
 
@@ -17,6 +19,8 @@ pub(crate) type Reply = oneshot::Sender<Result<Vec<OnDemandResult>, OnDemandErro
 struct Ticket {
     reply: Reply,
     parts: Vec<Option<(Weight, OnDemandResult)>>,
+    /// Outcomes that it waits for or holds.
+    outcomes: usize,
     /// Probes whose outcomes are awaited.
     open: usize,
     /// The newest change that its probes caused.
@@ -59,6 +63,8 @@ fn worse(one: (Weight, OnDemandResult), other: (Weight, OnDemandResult)) -> (Wei
 pub(crate) struct Tickets {
     newest: u64,
     open: HashMap<u64, Ticket>,
+    /// Outcomes of all open tickets.
+    outcomes: usize,
     complete: Vec<u64>,
 }
 
@@ -68,13 +74,14 @@ impl Tickets {
     }
 
     pub(crate) fn has_room(&self) -> bool {
-        self.open.len() < MAX_OPEN
+        self.open.len() < MAX_OPEN && self.outcomes < MAX_OUTCOMES
     }
 
     /// Opens a ticket with this many parts, for which this many outcomes are awaited.
     pub(crate) fn open(&mut self, reply: Reply, parts: usize, awaited: usize) -> u64 {
         self.newest += 1;
-        let ticket = Ticket { reply, parts: vec![None; parts], open: awaited, change: 0 };
+        self.outcomes += awaited;
+        let ticket = Ticket { reply, parts: vec![None; parts], outcomes: awaited, open: awaited, change: 0 };
         self.open.insert(self.newest, ticket);
         self.newest
     }
@@ -82,6 +89,10 @@ impl Tickets {
     /// Fills in one outcome, which is answered once `change` is committed; none where its check is gone.
     pub(crate) fn fill(&mut self, (id, position): (u64, usize), part: Option<(Weight, OnDemandResult)>, change: u64) {
         let Some(ticket) = self.open.get_mut(&id) else { return };
+        if ticket.reply.is_closed() {
+            self.close(id);
+            return;
+        }
         if let Some((part, slot)) = part.zip(ticket.parts.get_mut(position)) {
             *slot = Some(match slot.take() {
                 Some(known) => worse(known, part),
@@ -95,9 +106,15 @@ impl Tickets {
         }
     }
 
+    fn close(&mut self, id: u64) -> Option<Ticket> {
+        let ticket = self.open.remove(&id)?;
+        self.outcomes = self.outcomes.saturating_sub(ticket.outcomes);
+        Some(ticket)
+    }
+
     /// Ends a ticket with an error.
     pub(crate) fn fail(&mut self, id: u64, error: OnDemandError) {
-        if let Some(ticket) = self.open.remove(&id) {
+        if let Some(ticket) = self.close(id) {
             // The caller may be gone.
             let _ = ticket.reply.send(Err(error));
         }
@@ -106,6 +123,7 @@ impl Tickets {
     /// Ends all with an error.
     pub(crate) fn fail_all(&mut self, error: &OnDemandError) {
         self.complete.clear();
+        self.outcomes = 0;
         for (_, ticket) in self.open.drain() {
             // The caller may be gone.
             let _ = ticket.reply.send(Err(error.clone()));
@@ -114,16 +132,15 @@ impl Tickets {
 
     /// Answers those that are complete and whose changes are committed.
     pub(crate) fn answer(&mut self, committed: u64) {
-        let open = &mut self.open;
-        self.complete.retain(|id| {
-            let ready = open.get(id).is_none_or(|ticket| ticket.change <= committed);
-            if let Some(ticket) = ready.then(|| open.remove(id)).flatten() {
+        for id in std::mem::take(&mut self.complete) {
+            if self.open.get(&id).is_some_and(|ticket| ticket.change > committed) {
+                self.complete.push(id);
+            } else if let Some(ticket) = self.close(id) {
                 let parts: Vec<_> = ticket.parts.into_iter().flatten().map(|(_, part)| part).collect();
                 let answer = if parts.is_empty() { Err(OnDemandError::NotFound) } else { Ok(parts) };
                 let _ = ticket.reply.send(answer);
             }
-            !ready
-        });
+        }
     }
 
     /// Answers those whose changes are committed, and fails the other complete ones, whose changes the store refuses.
@@ -132,5 +149,38 @@ impl Tickets {
         for id in std::mem::take(&mut self.complete) {
             self.fail(id, OnDemandError::Unavailable);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_room_for_so_many_outcomes_and_not_for_callers_who_left() {
+        let mut tickets = Tickets::default();
+        let open = |tickets: &mut Tickets| {
+            let (reply, answer) = oneshot::channel();
+            (tickets.open(reply, 1, MAX_OUTCOMES / 2), answer)
+        };
+        let (first, gone) = open(&mut tickets);
+        assert!(tickets.has_room());
+        let (second, mut answer) = open(&mut tickets);
+        assert!(!tickets.has_room());
+        drop(gone);
+        tickets.fill((first, 0), None, 0);
+        assert!(tickets.has_room() && tickets.len() == 1);
+        let (third, _kept) = open(&mut tickets);
+        assert!(!tickets.has_room());
+        for _ in 0..MAX_OUTCOMES / 2 {
+            tickets.fill((second, 0), None, 7);
+        }
+        tickets.answer(6);
+        assert!(!tickets.has_room() && answer.try_recv().is_err(), "its change is not committed");
+        tickets.answer(7);
+        assert!(matches!(answer.try_recv(), Ok(Err(OnDemandError::NotFound))));
+        assert!(tickets.has_room());
+        tickets.fail(third, OnDemandError::Unavailable);
+        assert_eq!((tickets.len(), tickets.outcomes), (0, 0));
     }
 }

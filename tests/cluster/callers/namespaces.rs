@@ -67,7 +67,7 @@ async fn another_namespace_is_closed_until_a_role_binding_opens_it() {
     stage.plane.kubectl().run(&["delete", "rolebinding", "api", "-n", &stage.own]).await.expect("unbound");
     let by_name = format!("/api/v1/services/deregister?name=users&namespace={}", stage.own);
     until("the binding counts no more", async || {
-        // The drain stays, so this is no removal too early.
+        // The drain stays, so this is not a removal too early.
         let refused = pod.send_as(&token, Method::PUT, &drain, &json!({"reason": "kernel"})).await;
         outcome(&refused) == (403, "namespace_forbidden".to_owned())
     })
@@ -105,10 +105,18 @@ async fn closed_reads_show_the_own_namespace_and_what_rbac_lets_the_account_list
     let theirs = stage.service(&stage.own, "theirs").await["metadata"]["uid"].as_str().expect("a uid").to_owned();
     let by_id = format!("/api/v1/services/{theirs}");
     assert_eq!(pod.send_as(&token, Method::GET, &by_id, &Value::Null).await.status, 404);
+    let available = async || {
+        let target = format!("/api/v1/availability?id={theirs}");
+        let answer = pod.send_as(&token, Method::GET, &target, &Value::Null).await;
+        let answer: Value = serde_json::from_str(&answer.text).expect("JSON");
+        answer["data"].as_array().map_or(0, Vec::len)
+    };
+    assert_eq!(available().await, 0);
 
     stage.bind_writer().await;
     until("the binding counts", async || listed(&pod, &token, &stage.own).await == ["theirs"]).await;
     assert_eq!(pod.send_as(&token, Method::GET, &by_id, &Value::Null).await.status, 200);
+    assert_eq!(available().await, 1);
     assert_eq!(listed(&pod, &token, "*").await, ["mine"], "a right to list everything is another one");
     let role = format!("--clusterrole=portolan-writer-{}", stage.own);
     let (name, account) = (format!("api-{}", stage.shop), format!("--serviceaccount={}:api", stage.shop));
