@@ -33,8 +33,8 @@ pub fn external_dns_endpoint() -> Result<String> {
     read("external-dns", "sigs.k8s.io/external-dns", file)
 }
 
-/// A definition of `ExternalWorkload` in YAML that has what Linkerd's v1beta1 has: its fields, their bounds and a status subresource.
-/// It is our own text: Linkerd's module is not on every Go proxy.
+/// A definition of `ExternalWorkload` in YAML that has what Linkerd's chart installs: v1beta1 with a status subresource, v1alpha1 without one,
+/// their fields and the bounds of these. It is our own text: Linkerd's module is not on every Go proxy.
 ///
 /// # Errors
 /// None; the others can fail.
