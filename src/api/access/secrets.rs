@@ -368,3 +368,27 @@ fn read(path: &Path) -> Result<Keys, SecretsError> {
     }
     Keys::lines(bytes.expose_secret(), path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_could_not_be_read_is_read_again_although_it_stayed_the_same() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("secrets");
+        let (old, new) =
+            ("an old secret that is long enough to sign with", "a new secret that is long enough to sign with");
+        std::fs::write(&path, old).expect("written");
+        let secrets = Secrets::file(&path).expect("a secret");
+        std::fs::write(&path, new).expect("written");
+        // As a read leaves it that failed for want of a descriptor.
+        let file = secrets.file.as_ref().expect("a file");
+        let mut last_read = file.last_read.lock().expect("a lock");
+        (last_read.version, last_read.failed) = (Stamp::of(&path), true);
+        drop(last_read);
+        drop(secrets.current(UnixMs(0)));
+        assert_eq!(secrets.signing().expect("a secret").expose_secret(), new);
+        assert!(!file.last_read.lock().expect("a lock").failed);
+    }
+}

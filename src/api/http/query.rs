@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 use super::envelope::{ApiError, Code, Detail};
 use crate::model::value_error::ValueError;
 
-/// Most parameters of one request.
+/// Most parameters of one request, beside the values of one that may come very often.
 const MAX_PARAMETERS: usize = 80;
 
 /// The parameters that are not yet taken, in their order.
@@ -38,7 +38,7 @@ impl<'a> Query<'a> {
         Self::read_at_most(raw, repeated, MAX_PARAMETERS, 0)
     }
 
-    /// At most `max` values of `repeated`, beside [`MAX_PARAMETERS`] others and `more`.
+    /// At most `max` values of `repeated`, and [`MAX_PARAMETERS`] and `more` parameters in all.
     fn read_at_most(raw: Option<&'a str>, repeated: &str, max: usize, more: usize) -> Result<Self, ApiError> {
         let (mut given, most) = (0, MAX_PARAMETERS + more);
         let mut left: Vec<(Cow<'a, str>, Cow<'a, str>)> = Vec::new();

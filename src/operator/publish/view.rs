@@ -104,6 +104,7 @@ impl View {
         if slices.get(&name).is_some_and(|before| before.uid == held.uid && before.revision >= held.revision) {
             return Concerned::Nobody;
         }
+        self.gone.0.forget(&held.uid);
         self.unindex(&name);
         let service = (name.0.clone(), held.service.clone());
         let owner = held.owner().map(|owner| owner.key.clone());

@@ -17,7 +17,7 @@ impl Attempt {
 
     /// What the calls get, if the object, as the API server has it `now`, has what was to be written, and nothing that was to be removed.
     /// Somebody else may have done the same, which comes to the same.
-    pub(super) fn done(self, now: Option<&CurrentObject>) -> Option<Vec<Result<Done, WriteError>>> {
+    pub(super) fn done(&self, now: Option<&CurrentObject>) -> Option<Vec<Result<Done, WriteError>>> {
         let is_done = match &self.merged.change {
             ObjectChange::Nothing => false,
             ObjectChange::Delete => self.before_in(now).is_none_or(|same| same.deleting),
@@ -27,7 +27,7 @@ impl Attempt {
                 None => wanted.iter().all(|instance| !is_touched(instance)),
             },
         };
-        is_done.then_some(self.merged.answers)
+        is_done.then(|| self.merged.answers.clone())
     }
 
     /// `now`, if it is the object that was to be changed, and not another one of its name.
@@ -54,8 +54,8 @@ fn has_all(now: &CurrentObject, wanted: &[ObjectInstance]) -> bool {
     wanted.iter().filter(|instance| is_touched(instance)).all(|wanted| {
         find(now, wanted).is_some_and(|found| {
             let same_spec = !wanted.changed || found.spec == wanted.spec;
-            let same_drain = !wanted.redrained || found.drain.is_some() == wanted.drain.is_some();
-            found.generation == wanted.generation && same_spec && same_drain
+            let same_drain = !wanted.redrained || found.drain == wanted.drain;
+            found.generation == wanted.generation && found.owner == wanted.owner && same_spec && same_drain
         })
     })
 }
@@ -66,10 +66,13 @@ fn find<'a>(now: &'a CurrentObject, instance: &ObjectInstance) -> Option<&'a Obj
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use uuid::Uuid;
 
     use super::*;
-    use crate::model::service::{Owner, Source};
+    use crate::model::service::{Drain, Owner, Source};
+    use crate::model::time::UnixMs;
 
     fn instance(name: &str, generation: u64) -> ObjectInstance {
         ObjectInstance {
@@ -113,6 +116,18 @@ mod tests {
         let create = || ObjectChange::Create(vec![written("a", 5)]);
         assert!(is_done(None, create(), Some(&before)));
         assert!(!is_done(None, create(), Some(&object(1, vec![instance("a", 6)]))) && !is_done(None, create(), None));
+    }
+
+    #[test]
+    fn another_drain_of_a_drained_instance_is_done_where_it_is_the_one() {
+        let drained = |reason: &str| {
+            let drain = Drain { reason: reason.to_owned(), by: "ann".to_owned(), since: UnixMs(1), until: None };
+            ObjectInstance { drain: Some(Arc::new(drain)), ..instance("a", 5) }
+        };
+        let before = || object(1, vec![drained("disk")]);
+        let replace = || ObjectChange::Replace(vec![ObjectInstance { redrained: true, ..drained("fan") }]);
+        assert!(!is_done(Some(before()), replace(), Some(&before())));
+        assert!(is_done(Some(before()), replace(), Some(&object(1, vec![drained("fan")]))));
     }
 
     #[test]

@@ -102,10 +102,10 @@ impl ObjectWriter {
     }
 
     /// What a write without an answer did, once the object was read; or else what the calls do to the object.
-    fn done_or_merged(&mut self, observed: Option<&ObservedObject>) -> Merged {
+    fn done_or_merged(&self, observed: Option<&ObservedObject>) -> Merged {
         let snapshot = self.shared.catalog.snapshot();
         let object = observed.map(|observed| current::current(observed, &snapshot));
-        let attempt = self.unanswered.take_if(|_| self.fresh);
+        let attempt = self.unanswered.as_ref().filter(|_| self.fresh);
         match attempt.and_then(|attempt| attempt.done(object.as_ref())) {
             Some(answers) => Merged { change: ObjectChange::Nothing, answers },
             None => self.merge(object.as_ref(), &snapshot),
@@ -125,7 +125,7 @@ impl ObjectWriter {
         let calls = merged.answers.len();
         let written = match (&merged.change, observed) {
             // Whether that was done is known once the object was read.
-            _ if self.unanswered.is_some() => return self.read_again().await,
+            _ if self.unanswered.is_some() && !self.fresh => return self.read_again().await,
             (ObjectChange::Nothing, _)
                 if self.fresh || merged.answers.iter().all(|answer| answer.is_ok() || is_final(answer)) =>
             {
@@ -150,7 +150,7 @@ impl ObjectWriter {
                 if matches!(error, RequestError::NoAnswer(_)) {
                     let snapshot = self.shared.catalog.snapshot();
                     let before = observed.map(|observed| current::current(observed, &snapshot));
-                    self.unanswered = Some(Attempt::new(before, merged));
+                    (self.unanswered, self.fresh) = (Some(Attempt::new(before, merged)), false);
                 }
                 self.recover(error, calls).await?;
                 self.read_again().await

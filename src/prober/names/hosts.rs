@@ -11,7 +11,7 @@ const MAX_NAMES: usize = 1_000_000;
 const MAX_NAME: usize = 253;
 
 /// The names of a hosts file, in lower case without the trailing dot.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Hosts(HashMap<Box<str>, Vec<IpAddr>>);
 
 impl Hosts {

@@ -1,8 +1,6 @@
 //! One lookup: the system's files, then DNS, with the search domains.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
-use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,15 +35,15 @@ pub(crate) struct Loaded {
     hosts: Hosts,
     /// Running lookups by name, which callers that want the same name share.
     running: Mutex<HashMap<Box<str>, Running>>,
-    /// The files as they were read; others where one could not be read.
+    /// The versions of the files that were read.
     files: [Option<Stamp>; 2],
     checked: Mutex<Instant>,
-    /// Whether the log says already that they cannot be read again.
-    reported: AtomicBool,
+    /// Whether the log says already that they cannot be read.
+    reported: [AtomicBool; 2],
 }
 
 impl Loaded {
-    /// Reads the system's files if the settings say so. An unreadable file counts as empty until it can be read, and is logged.
+    /// Reads the system's files if the settings say so. An unreadable file counts as empty until it can be read.
     pub(crate) fn new(settings: &ResolverSettings) -> Self {
         match settings {
             ResolverSettings::System => Self::at_start(FILES),
@@ -56,42 +54,55 @@ impl Loaded {
     }
 
     fn at_start(paths: [&str; 2]) -> Self {
-        let (mut files, mut unread) = (stamps(paths), false);
-        let Ok((config, hosts)) = parsed::<Infallible>(paths, |path| {
-            Ok(system_file::read(Path::new(path)).unwrap_or_else(|error| {
-                tracing::warn!("{path} cannot be read, and counts as empty: {error}");
-                unread = true;
-                Vec::new()
-            }))
-        });
-        if unread {
-            files = Default::default();
-        }
-        Self::of(config, hosts, files)
+        let (empty, stamps) = (
+            Self::of(Config::parse(b"", &own_host(), &mut Faults::default()), Hosts::default(), Default::default()),
+            stamps(paths),
+        );
+        empty.read(paths, stamps).unwrap_or(empty)
     }
 
-    /// What the system's files say now. None while one of them cannot be read: what they said before stays in force, which is logged once.
+    /// What the system's files say now; none if nothing new can be read. What a file said stays in force while it cannot be read again, which
+    /// is logged once.
     pub(crate) fn again(&self) -> Option<Self> {
-        self.again_from(FILES)
+        self.read(FILES, stamps(FILES))
     }
 
-    fn again_from(&self, paths: [&str; 2]) -> Option<Self> {
-        let files = stamps(paths);
-        let read = |path: &str| system_file::read(Path::new(path)).map_err(|error| (path.to_owned(), error));
-        match parsed::<(String, io::Error)>(paths, read) {
-            Ok((config, hosts)) => Some(Self::of(config, hosts, files)),
-            Err((path, error)) => {
-                if !self.reported.swap(true, Ordering::Relaxed) {
-                    tracing::warn!("{path} changed and cannot be read; what it said before stays in force: {error}");
-                }
-                None
+    fn read(&self, paths: [&str; 2], stamps: [Option<Stamp>; 2]) -> Option<Self> {
+        let [config, hosts] =
+            [0, 1].map(|at| (stamps[at] != self.files[at]).then(|| self.bytes(paths[at], at)).flatten());
+        if config.is_none() && hosts.is_none() {
+            return None;
+        }
+        let mut files = self.files;
+        for (at, read) in [config.is_some(), hosts.is_some()].into_iter().enumerate() {
+            if read {
+                files[at] = stamps[at];
             }
         }
+        let config = config.map(|bytes| parsed(paths[0], |faults| Config::parse(&bytes, &own_host(), faults)));
+        let hosts = hosts.map(|bytes| parsed(paths[1], |faults| Hosts::parse(&bytes, faults)));
+        let config = config.unwrap_or_else(|| self.client.config().clone());
+        let hosts = hosts.unwrap_or_else(|| self.hosts.clone());
+        let again = Self::of(config, hosts, files);
+        for (at, reported) in self.reported.iter().enumerate() {
+            again.reported[at].store(files[at] != stamps[at] && reported.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        Some(again)
+    }
+
+    fn bytes(&self, path: &str, at: usize) -> Option<Vec<u8>> {
+        let read = system_file::read(Path::new(path));
+        read.inspect_err(|error| {
+            if !self.reported[at].swap(true, Ordering::Relaxed) {
+                tracing::warn!("{path} cannot be read, so what it said before, if anything, stays in force; this is tried again: {error}");
+            }
+        })
+        .ok()
     }
 
     fn of(config: Config, hosts: Hosts, files: [Option<Stamp>; 2]) -> Self {
         let (client, checked) = (Arc::new(Client::new(config)), Mutex::new(Instant::now()));
-        Self { client, hosts, running: Mutex::default(), files, checked, reported: AtomicBool::new(false) }
+        Self { client, hosts, running: Mutex::default(), files, checked, reported: Default::default() }
     }
 
     pub(crate) fn changed(&self) -> bool {
@@ -156,17 +167,17 @@ fn candidates(name: &str, config: &Config) -> Vec<Name> {
     names
 }
 
-/// What the files say whose bytes `read` gives.
-fn parsed<E>(paths: [&str; 2], mut read: impl FnMut(&str) -> Result<Vec<u8>, E>) -> Result<(Config, Hosts), E> {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let [resolv_conf, hosts] = paths;
+/// This machine's name.
+fn own_host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// What `parse` makes of a file, with its faults in the log.
+fn parsed<T>(path: &str, parse: impl FnOnce(&mut Faults) -> T) -> T {
     let mut faults = Faults::default();
-    let config = Config::parse(&read(resolv_conf)?, &host, &mut faults);
-    faults.log(resolv_conf);
-    let mut faults = Faults::default();
-    let known = Hosts::parse(&read(hosts)?, &mut faults);
-    faults.log(hosts);
-    Ok((config, known))
+    let parsed = parse(&mut faults);
+    faults.log(path);
+    parsed
 }
 
 fn stamps(paths: [&str; 2]) -> [Option<Stamp>; 2] {
@@ -198,22 +209,44 @@ mod tests {
     }
 
     #[test]
-    fn files_that_cannot_be_read_for_a_moment_leave_what_they_said() {
+    fn a_file_that_cannot_be_read_for_a_moment_leaves_what_it_said() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
         let (resolv_conf, hosts) = (path("resolv.conf"), path("hosts"));
-        let (paths, first) =
-            ([&*resolv_conf, &*hosts], |loaded: &Loaded| loaded.client.config().servers[0].ip().to_string());
-        // A folder opens, and its bytes cannot be read.
-        std::fs::create_dir(&hosts).expect("made");
-        std::fs::write(&resolv_conf, "nameserver 192.0.2.1").expect("written");
+        let paths = [&*resolv_conf, &*hosts];
+        let again = |loaded: &Loaded| loaded.read(paths, stamps(paths));
+        let said = |loaded: &Loaded| {
+            let server = loaded.client.config().servers[0].ip().to_string();
+            (server, loaded.without_dns("a.test").map(|found| found.len()))
+        };
+        // The bytes of a folder cannot be read.
+        let unreadable = |path: &str| {
+            drop(std::fs::remove_file(path));
+            std::fs::create_dir(path).expect("made");
+        };
+        let write = |path: &str, text: &str| {
+            drop(std::fs::remove_dir(path));
+            std::fs::write(path, text).expect("written");
+        };
+        unreadable(&hosts);
+        write(&resolv_conf, "nameserver 192.0.2.1");
         let loaded = Loaded::at_start(paths);
-        assert_eq!((first(&loaded).as_str(), loaded.without_dns("a.test")), ("192.0.2.1", None));
-        assert_ne!(loaded.files, stamps(paths), "it is tried again");
-        assert!(loaded.again_from(paths).is_none());
+        assert_eq!(said(&loaded), ("192.0.2.1".to_owned(), None));
+        assert!(again(&loaded).is_none(), "nothing new can be read");
+        write(&hosts, "192.0.2.7 a.test");
+        let loaded = again(&loaded).expect("the hosts file, at last");
+        assert_eq!(said(&loaded), ("192.0.2.1".to_owned(), Some(1)));
+        assert!(again(&loaded).is_none(), "nothing changed");
+        unreadable(&hosts);
+        write(&resolv_conf, "# moved\nnameserver 192.0.2.22");
+        let loaded = again(&loaded).expect("another server");
+        assert_eq!(said(&loaded), ("192.0.2.22".to_owned(), Some(1)), "the hosts file says what it said");
         std::fs::remove_dir(&hosts).expect("removed");
-        std::fs::write(&hosts, "192.0.2.7 a.test").expect("written");
-        let loaded = loaded.again_from(paths).expect("readable");
-        assert_eq!((loaded.without_dns("a.test").expect("known").len(), loaded.files), (1, stamps(paths)));
+        let loaded = again(&loaded);
+        assert_eq!(
+            loaded.as_ref().map(said),
+            Some(("192.0.2.22".to_owned(), None)),
+            "a file that is gone says nothing"
+        );
     }
 }
