@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use uuid::Uuid;
 
 use super::args::ServerArgs;
-use super::client::Client;
+use super::client::{Client, Reply};
 use super::completion;
 use super::exit::{Exit, Failure};
 use super::lookup;
@@ -103,13 +103,9 @@ async fn every(
     let mut query = vec![("window".to_owned(), window)];
     let namespace = if args.all_namespaces { Some("*".to_owned()) } else { args.namespace.clone() };
     query.extend(namespace.map(|namespace| ("namespace".to_owned(), namespace)));
-    let mut rest = Pages::at(client, &["availability"], query);
-    let (mut pages, mut all) = (Vec::new(), Vec::new());
-    while let Some(page) = rest.next().await? {
-        all.extend(page.read::<Vec<Availability>>()?);
-        pages.push(page);
-    }
-    Ok((join(&pages), all))
+    let pages = Pages::at(client, &["availability"], query).all().await?;
+    let all = pages.iter().map(Reply::read::<Vec<Availability>>).collect::<Result<Vec<_>, _>>()?;
+    Ok((join(&pages), all.into_iter().flatten().collect()))
 }
 
 /// What the table does not say.

@@ -1,6 +1,6 @@
 //! Changes of services as they happen, for commands that print them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -125,8 +125,8 @@ impl Changes {
     }
 
     fn replace(&mut self, services: Vec<Service>) -> Vec<Change> {
-        let gone: Vec<Uuid> =
-            self.known.keys().filter(|id| !services.iter().any(|service| service.id == **id)).copied().collect();
+        let there: HashSet<Uuid> = services.iter().map(|service| service.id).collect();
+        let gone: Vec<Uuid> = self.known.keys().filter(|id| !there.contains(id)).copied().collect();
         self.apply(services, &gone)
     }
 }

@@ -20,11 +20,6 @@ use crate::model::outcome::Health;
 use crate::model::time::UnixMs;
 use crate::wire::Service;
 
-/// Most bytes of all pages together.
-const MAX_BYTES: usize = 64 << 20;
-/// Most objects of all pages together; 25,600 instances need half as many objects.
-const MAX_OBJECTS: usize = 400_000;
-
 /// Flags of `list`.
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
@@ -60,7 +55,7 @@ pub(super) async fn run(args: ListArgs, streams: &mut Streams) -> Result<Exit, F
     if args.watch {
         return follow(&args, client, streams).await;
     }
-    let pages = pages(&client, args.query()).await?;
+    let pages = Pages::of(&client, args.query()).all().await?;
     if args.output.output == Format::Json {
         streams.json(&join(&pages))?;
         return Ok(Exit::Ok);
@@ -146,29 +141,9 @@ fn removed(service: &data::Service) -> Result<Service, Failure> {
     Ok(Service { reason: "Removed".into(), instances: Vec::new(), ..full(service)? })
 }
 
-async fn pages(client: &Client, query: Vec<(String, String)>) -> Result<Vec<Reply>, Failure> {
-    let mut pages = Vec::new();
-    let mut rest = Pages::of(client, query);
-    let (mut bytes, mut objects) = (0, 0);
-    while let Some(page) = rest.next().await? {
-        bytes += page.raw().len();
-        objects += memchr::memchr_iter(b'{', page.raw().as_bytes()).count();
-        if bytes > MAX_BYTES || objects > MAX_OBJECTS {
-            return Err(too_much());
-        }
-        pages.push(page);
-    }
-    Ok(pages)
-}
-
-fn too_much() -> Failure {
-    Failure::new(Exit::Unreachable, "the server's list exceeds this client's limit of 64 MiB or 400,000 objects")
-        .hint("-n NAME lists one namespace; --status, --version, --zone and --meta list fewer services")
-}
-
 /// Every service of every namespace.
 pub(super) async fn everything(client: &Client) -> Result<Vec<Service>, Failure> {
     let query = vec![("namespace".to_owned(), "*".to_owned())];
-    let pages = pages(client, query).await?;
+    let pages = Pages::of(client, query).all().await?;
     read(&join(&pages))
 }

@@ -195,24 +195,24 @@ fn run(command: Command, streams: &mut Streams) -> Result<Exit, Failure> {
         Command::Serve(args) => many_threads()?.block_on(serve::run(*args)),
         Command::Demo(args) => many_threads()?.block_on(demo::run(args, streams)),
         Command::Token(args) => token::run(args, streams),
-        Command::Register(args) => one_thread()?.block_on(register::run(*args, streams)),
+        Command::Register(args) => on_one_thread(register::run(*args, streams)),
         Command::Run(args) => run::run(&args),
-        Command::Deregister(args) => one_thread()?.block_on(deregister::run(args, streams)),
-        Command::Drain(args) => one_thread()?.block_on(drain::drain(args, streams)),
-        Command::Undrain(args) => one_thread()?.block_on(drain::undrain(args, streams)),
-        Command::Ack(args) => one_thread()?.block_on(acknowledge::ack(args, streams)),
-        Command::Unack(args) => one_thread()?.block_on(acknowledge::unack(args, streams)),
-        Command::List(args) => one_thread()?.block_on(list::run(args, streams)),
-        Command::Get(args) => one_thread()?.block_on(get::run(args, streams)),
-        Command::Discover(args) => one_thread()?.block_on(discover::run(args, streams)),
-        Command::Check(args) => one_thread()?.block_on(check::run(args, streams)),
-        Command::History(args) => one_thread()?.block_on(history::run(args, streams)),
-        Command::Availability(args) => one_thread()?.block_on(availability::run(args, streams)),
-        Command::Watch(args) => one_thread()?.block_on(watch::run(args, streams)),
-        Command::Wait(args) => one_thread()?.block_on(wait::run(args, streams)),
-        Command::Console(args) => one_thread()?.block_on(console::run(*args, streams)),
+        Command::Deregister(args) => on_one_thread(deregister::run(args, streams)),
+        Command::Drain(args) => on_one_thread(drain::drain(args, streams)),
+        Command::Undrain(args) => on_one_thread(drain::undrain(args, streams)),
+        Command::Ack(args) => on_one_thread(acknowledge::ack(args, streams)),
+        Command::Unack(args) => on_one_thread(acknowledge::unack(args, streams)),
+        Command::List(args) => on_one_thread(list::run(args, streams)),
+        Command::Get(args) => on_one_thread(get::run(args, streams)),
+        Command::Discover(args) => on_one_thread(discover::run(args, streams)),
+        Command::Check(args) => on_one_thread(check::run(args, streams)),
+        Command::History(args) => on_one_thread(history::run(args, streams)),
+        Command::Availability(args) => on_one_thread(availability::run(args, streams)),
+        Command::Watch(args) => on_one_thread(watch::run(args, streams)),
+        Command::Wait(args) => on_one_thread(wait::run(args, streams)),
+        Command::Console(args) => on_one_thread(console::run(*args, streams)),
         Command::Import(args) => import::run(&args, streams),
-        Command::Export(args) => one_thread()?.block_on(export::run(*args, streams)),
+        Command::Export(args) => on_one_thread(export::run(*args, streams)),
         Command::Backup(args) => backup::run(&args, streams),
         Command::Quarantine(args) => quarantine::run(&args, streams),
         Command::Completions(args) => reference::completions(&args, streams),
@@ -233,10 +233,13 @@ fn many_threads() -> Result<tokio::runtime::Runtime, Failure> {
         .map_err(|error| no_runtime(&error))
 }
 
-/// The runtime of a command that asks a server.
-fn one_thread() -> Result<tokio::runtime::Runtime, Failure> {
+/// Runs a command that is a client. At its end, nothing waits for what may run on beside it: a credential plugin of a kubeconfig can hang.
+fn on_one_thread<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     small_pages();
-    plain_runtime()
+    let runtime = plain_runtime()?;
+    let ended = runtime.block_on(command);
+    runtime.shutdown_background();
+    ended
 }
 
 /// The same without [`small_pages`].

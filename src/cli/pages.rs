@@ -9,6 +9,10 @@ use super::exit::{Exit, Failure};
 pub(super) const PAGE_SIZE: &str = "500";
 /// Most pages; no registry has more pages, so whatever goes on is not a registry.
 const MAX_PAGES: usize = 2000;
+/// Most bytes of all pages together.
+const MAX_BYTES: usize = 64 << 20;
+/// Most objects of all pages together; 25,600 instances need half as many objects.
+const MAX_OBJECTS: usize = 400_000;
 
 /// A list of services.
 pub(super) struct Pages<'a> {
@@ -56,6 +60,30 @@ impl<'a> Pages<'a> {
         }
         Ok(Some(page))
     }
+
+    /// All pages, as far as this client keeps them.
+    ///
+    /// # Errors
+    /// As for [`Self::next`]; a list that is too large among them.
+    pub(super) async fn all(mut self) -> Result<Vec<Reply>, Failure> {
+        let mut pages = Vec::new();
+        let (mut bytes, mut objects) = (0, 0);
+        while let Some(page) = self.next().await? {
+            bytes += page.raw().len();
+            objects += memchr::memchr_iter(b'{', page.raw().as_bytes()).count();
+            if bytes > MAX_BYTES || objects > MAX_OBJECTS {
+                return Err(too_much());
+            }
+            pages.push(page);
+        }
+        Ok(pages)
+    }
+}
+
+fn too_much() -> Failure {
+    Failure::new(Exit::Unreachable, "the server's list exceeds this client's limit of 64 MiB or 400,000 objects").hint(
+        "-n NAME asks for one namespace; `portolan list` can also select by --status, --version, --zone and --meta",
+    )
 }
 
 /// One array with all pages' elements, unchanged.

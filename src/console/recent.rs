@@ -179,10 +179,11 @@ impl Recent {
     }
 
     fn add(&mut self, service: &Service, instance: Option<&str>, at: UnixMs, what: What) {
+        let what = what.cut();
         // A note folds no failure away.
         let is_note = |what: &What| matches!(what, What::Acknowledged(..));
         let same = |known: &Change| {
-            known.id == service.id && known.instance.as_deref() == instance && is_note(&known.what) == is_note(&what)
+            known.id == service.id && known.instance == instance.map(cut) && is_note(&known.what) == is_note(&what)
         };
         let mut times = 1;
         if let Some(place) = self.changes.iter().position(same)
@@ -205,8 +206,8 @@ impl Recent {
             number: self.last,
             at,
             id: service.id,
-            key: format!("{}/{}", service.namespace, service.name).into(),
-            instance: instance.map(Into::into),
+            key: cut(&format!("{}/{}", service.namespace, service.name)),
+            instance: instance.map(cut),
             what,
             times,
         };
@@ -235,6 +236,20 @@ fn what(from: Health, to: Health, reason: &str, failing: Option<Duration>) -> Wh
         (Health::Unhealthy, Health::Healthy) => What::Recovered(failing),
         (_, Health::Healthy) => What::Proved,
         (_, Health::Unknown) => What::Unproved(reason.into()),
+    }
+}
+
+impl What {
+    /// The same with a short sentence.
+    fn cut(self) -> Self {
+        match self {
+            Self::Registered(words) => Self::Registered(cut(&words)),
+            Self::Failed(words) => Self::Failed(cut(&words)),
+            Self::Unproved(words) => Self::Unproved(cut(&words)),
+            Self::Drained(begins, words) => Self::Drained(begins, cut(&words)),
+            Self::Acknowledged(given, words) => Self::Acknowledged(given, cut(&words)),
+            Self::Removed | Self::Recovered(_) | Self::Proved => self,
+        }
     }
 }
 

@@ -232,3 +232,18 @@ fn the_reports_of_a_restored_service_are_its_own() {
     let restored = Server::of(&copy, &[]);
     assert_eq!(parts(&json(&restored.cli(&["get", "one", "-o", "json"]))), before);
 }
+
+#[test]
+fn one_frame_shows_a_file_that_no_server_has_open() {
+    let server = Server::start(&[]);
+    register(&server, "billing");
+    let copy = server.folder.path().join("copy.db");
+    let to = |path: &Path| path.to_str().expect("UTF-8").to_owned();
+    let made = backup(&server.folder.path().join("services.db"), &copy, &[]);
+    assert_eq!(ended(&made).0, 0, "{made:?}");
+    let args = ["console", "--once", "--size", "100x20", "--file", &to(&copy)];
+    let frame = portolan().args(args).output().expect("it runs");
+    assert_eq!(ended(&frame).0, 0, "{frame:?}");
+    let frame = stdout(&frame);
+    assert!(frame.contains("billing") && frame.contains("no server has this file open"), "{frame}");
+}

@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 use super::args::ServerArgs;
 use super::exit::{Exit, Failure};
 use super::tunnel::Tunnel;
-use crate::console::source::api::read::{ReadError, size, whole};
+use crate::console::source::api::read::{ReadError, check_objects, size, whole};
 use crate::crypto::http_client;
 use crate::model::ports::PROBED_ELSEWHERE;
 use crate::model::text::escape;
@@ -33,8 +33,6 @@ use tls::TlsFiles;
 
 /// Largest answer that is read, in bytes: one service of 256 instances with all that they may carry stays below.
 const MAX_ANSWER: usize = 24 << 20;
-/// Most objects of an answer; a short one takes a hundred times its text in memory.
-const MAX_OBJECTS: usize = 200_000;
 
 /// Longest wait when a refusal is requested again for its details.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -292,13 +290,12 @@ impl Client {
         let response = request.send().await.map_err(unreachable)?;
         let probed_elsewhere = response.headers().contains_key(&PROBED_ELSEWHERE);
         let head = head(&response, namespace);
-        let body = whole(response, MAX_ANSWER).await.map_err(|error| match error {
+        let read = whole(response, MAX_ANSWER).await.and_then(|body| check_objects(&body).map(|()| body));
+        let body = read.map_err(|error| match error {
             ReadError::Broken(error) => unreachable(error),
             ReadError::TooLarge(most) => error::too_large(&self.server, &format!("it is over {}", size(most))),
+            ReadError::TooManyObjects => error::too_large(&self.server, "it has more objects than any service"),
         })?;
-        if memchr::memchr_iter(b'{', &body).nth(MAX_OBJECTS).is_some() {
-            return Err(error::too_large(&self.server, "it has more objects than any service"));
-        }
         let reply = self.judge(&head, &body)?;
         Ok(Reply { probed_elsewhere, ..reply })
     }

@@ -5,6 +5,8 @@ use std::fmt::Write;
 use crate::model::text::is_hostile;
 
 const INDENT: &str = "  ";
+/// Levels that are indented: deeper ones would take the square of their number.
+const MAX_DEPTH: usize = 64;
 
 /// `raw`, which is valid JSON, indented; characters that a terminal would obey are written as `\uXXXX`, which is the same JSON.
 pub(in crate::cli) fn pretty(raw: &str) -> String {
@@ -68,7 +70,7 @@ fn push(c: char, out: &mut String) {
 
 fn line(out: &mut String, depth: usize) {
     out.push('\n');
-    for _ in 0..depth {
+    for _ in 0..depth.min(MAX_DEPTH) {
         out.push_str(INDENT);
     }
 }
@@ -76,6 +78,13 @@ fn line(out: &mut String, depth: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn deep_nesting_takes_no_more_room_than_it_is_long() {
+        let depth = 5000;
+        let raw = format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(pretty(&raw).len() < 2 * depth * (MAX_DEPTH * INDENT.len() + 4));
+    }
 
     #[test]
     fn order_numbers_and_empty_things_stay() {

@@ -24,6 +24,8 @@ use crate::telemetry::metrics::Metrics;
 
 /// Longest wait for an answer of the Kubernetes API, in seconds.
 const ANSWER_SECONDS: u64 = 5;
+/// Held while a client is built.
+static BUILDING: Mutex<()> = Mutex::const_new(());
 /// How long a list is valid: connections at the same time share it.
 const LIST_LIFETIME: Duration = Duration::from_secs(1);
 /// Most pods that one connection tries.
@@ -84,8 +86,13 @@ impl PodForwarder {
     /// [`TunnelError::NoAccess`].
     pub(super) async fn find(context: &str, namespace: &Namespace) -> Result<Self, TunnelError> {
         let access = Access::find(Some(context)).await.map_err(|error| TunnelError::no_access(&error))?;
-        // A credential plugin of the kubeconfig may run here for as long as it likes, and this thread also handles signals.
-        let client = move || access.client(&ApiHealth::default(), &Metrics::default());
+        // A credential plugin of the kubeconfig may run here for as long as it likes, and this thread also handles signals. A caller that
+        // gives up leaves it running, so the next one waits for its end.
+        let building = BUILDING.lock().await;
+        let client = move || {
+            let _building = building;
+            access.client(&ApiHealth::default(), &Metrics::default())
+        };
         let client = spawn_blocking(client).await.map_err(|error| TunnelError::NoAccess(error.to_string()))?;
         let client = client.map_err(|error| TunnelError::no_access(&error))?;
         Ok(Self(Arc::new(Inner {

@@ -83,8 +83,6 @@ fn probing_arrived(state: &mut State, id: Uuid, probing: Option<Box<ProbingOfSer
     if state.index.get(&id).is_none() {
         return;
     }
-    let first = probing.instances.iter().filter_map(certificate).min();
-    state.index.note_probing(id, Took::of(&probing), first);
     if state.probing.len() >= KEPT_PROBINGS && !state.probing.contains_key(&id) {
         drop_oldest(&mut state.probing, |known| known.at);
     }
@@ -92,6 +90,8 @@ fn probing_arrived(state: &mut State, id: Uuid, probing: Option<Box<ProbingOfSer
     if kept > KEPT_PROBING_BYTES {
         return;
     }
+    let first = probing.instances.iter().filter_map(certificate).min();
+    state.index.note_probing(id, Took::of(&probing), first);
     if kept > KEPT_PROBING_BYTES / KEPT_PROBINGS {
         // Only now can all of them together exceed the limit.
         state.probing.remove(&id);

@@ -305,7 +305,10 @@ impl Watch {
             StatusCode::NOT_FOUND => {
                 Err(End::Lost("the server has no watch: it is older than this console, or not Portolan".to_owned()))
             }
-            _ => Err(End::Lost(requests::refusal(response).await.to_string())),
+            _ => match timeout(OPEN_TIMEOUT, requests::refusal(response)).await {
+                Ok(refusal) => Err(End::Lost(refusal.to_string())),
+                Err(_) => Err(End::Lost(format!("half an answer within {} s", OPEN_TIMEOUT.as_secs()))),
+            },
         }
     }
 
@@ -313,6 +316,7 @@ impl Watch {
         let strange = |error: serde_json::Error| {
             End::Lost(format!("an event of another version ({})", escape(&json_sentence(&error), 200)))
         };
+        read::check_objects(event.data.as_bytes()).map_err(|error| End::Lost(error.to_string()))?;
         let source_event = match event.name.as_str() {
             "snapshot" => {
                 let part: events::Snapshot<Service> = serde_json::from_str(&event.data).map_err(strange)?;

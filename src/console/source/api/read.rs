@@ -6,6 +6,8 @@ use tokio::sync::Semaphore;
 
 /// Answers above this size, in bytes, are read one at a time in this process.
 const LARGE_ANSWER: usize = 1 << 20;
+/// Objects that one answer or event may have: a short object takes a hundred times its text in memory.
+const MAX_OBJECTS: usize = 200_000;
 static LARGE_PERMIT: Semaphore = Semaphore::const_new(1);
 
 /// Why there is no whole answer.
@@ -14,6 +16,9 @@ pub enum ReadError {
     /// More came than any answer of Portolan's has.
     #[error("the server's answer is over {}; is it Portolan?", size(*.0))]
     TooLarge(usize),
+    /// It has more objects than any answer of Portolan's.
+    #[error("the server's answer has over {MAX_OBJECTS} objects; is it Portolan?")]
+    TooManyObjects,
     /// The connection broke, or it took too long.
     #[error(transparent)]
     Broken(#[from] reqwest::Error),
@@ -37,6 +42,15 @@ pub async fn whole(mut response: Response, most: usize) -> Result<Bytes, ReadErr
         body.extend_from_slice(&piece);
     }
     Ok(body.freeze())
+}
+
+/// Checks that JSON from a server would not fill the memory.
+///
+/// # Errors
+/// [`ReadError::TooManyObjects`].
+pub fn check_objects(json: &[u8]) -> Result<(), ReadError> {
+    let too_many = memchr::memchr_iter(b'{', json).nth(MAX_OBJECTS).is_some();
+    if too_many { Err(ReadError::TooManyObjects) } else { Ok(()) }
 }
 
 /// A size for people: `24 MiB`, `64 KiB`.

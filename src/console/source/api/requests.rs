@@ -167,9 +167,10 @@ pub(super) async fn send<T: DeserializeOwned>(
     if !response.status().is_success() {
         return Err(refusal(response).await);
     }
-    let bytes = read::whole(response, most).await.map_err(|error| match error {
+    let read = read::whole(response, most).await.and_then(|bytes| read::check_objects(&bytes).map(|()| bytes));
+    let bytes = read.map_err(|error| match error {
         ReadError::Broken(error) => plain(describe(client, &error)),
-        too_large @ ReadError::TooLarge(_) => plain(too_large.to_string()),
+        too_much => plain(too_much.to_string()),
     })?;
     let strange = |error: &serde_json::Error| escape(&json_sentence(error), 200);
     serde_json::from_slice(&bytes).map_err(|error| plain(format!("an answer of another version ({})", strange(&error))))

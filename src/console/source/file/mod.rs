@@ -158,14 +158,12 @@ impl Follow {
             }
             _ => Link::Live,
         };
+        // What the file says comes first: without a server it is all there is.
+        if let Some(event) = poll.event {
+            self.send(event).await?;
+        }
         // The last check for the server decides whether it is there.
-        if poll.served.is_some() || link == Link::Live {
-            self.link(link).await?;
-        }
-        match poll.event {
-            Some(event) => self.send(event).await,
-            None => Ok(()),
-        }
+        if poll.served.is_some() || link == Link::Live { self.link(link).await } else { Ok(()) }
     }
 
     async fn lost(&mut self, Lost(why): Lost) -> Result<(), Closed> {
