@@ -195,7 +195,7 @@ async fn the_series_of_every_service_end_as_metrics_do() {
     let metrics = app.get("/metrics").await;
     assert_eq!(metrics.header("content-length"), metrics.bytes.len().to_string());
     let text = metrics.text();
-    assert_eq!(text.matches("portolan_service_instances{namespace=\"default\"").count(), 1200);
+    assert_eq!(text.matches("portolan_service_instances{namespace=\"default\"").count(), 1500);
     assert_eq!(text.matches("# EOF\n").count(), 1);
     assert!(text.ends_with("# EOF\n"));
 }

@@ -212,6 +212,12 @@ async fn a_drained_instance_is_shown_and_never_selected() {
     }
     let healthy = found(&app, "&healthy=true").await;
     assert_eq!(healthy["instances"].as_array().map(Vec::len), Some(1));
+    let metrics = app.get("/metrics").await;
+    for (health, count) in [("healthy", 1), ("unhealthy", 0), ("drained", 1)] {
+        let line =
+            format!("portolan_service_instances{{namespace=\"default\",service=\"s\",health=\"{health}\"}} {count}\n");
+        assert!(metrics.text().contains(&line), "{line}");
+    }
     let repeated = put(&app, &drain, &json!({"reason": "disk"})).await.ok()["data"].take();
     assert_eq!(instance(&repeated, "a")["drain"]["since"], instance(&drained["data"], "a")["drain"]["since"]);
     assert!(instance(&repeated, "a")["drain"].get("until").is_none(), "it has no end any more");

@@ -102,6 +102,7 @@ async fn metrics_count_requests_by_route_and_instances_by_service() {
         "portolan_service_instances{namespace=\"default\",service=\"a\",health=\"unknown\"} 0",
         "portolan_service_instances{namespace=\"default\",service=\"a\",health=\"not_checked\"} 1",
         "portolan_service_instances{namespace=\"default\",service=\"a\",health=\"healthy\"} 0",
+        "portolan_service_instances{namespace=\"default\",service=\"a\",health=\"drained\"} 0",
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }

@@ -21,6 +21,8 @@ use crate::model::service::Instance;
 
 /// The `health` label of instances that have no check on purpose.
 const NOT_CHECKED: &str = "not_checked";
+/// The `health` of instances that discovery leaves out on purpose.
+const DRAINED: &str = "drained";
 /// Bytes rendered at once.
 const PIECE: usize = 32 * 1024;
 
@@ -142,9 +144,12 @@ impl Family {
 
     fn head(self, as_text: bool) -> String {
         match self {
-            Self::Instances => {
-                encode_descriptor("service_instances", "gauge", "Instances of each service, by health.", as_text)
-            }
+            Self::Instances => encode_descriptor(
+                "service_instances",
+                "gauge",
+                "Instances of each service, by health; drained ones apart.",
+                as_text,
+            ),
             Self::KnownSeconds => {
                 let help = "Time in which a service was proved up or down, since the process started.";
                 encode_descriptor("service_known_seconds", "counter", help, as_text)
@@ -179,10 +184,12 @@ impl Family {
                     );
                 };
                 for health in Health::ALL {
-                    let of_it = |i: &&Instance| i.health == *health && !i.is_unchecked();
+                    let of_it = |i: &&Instance| i.health == *health && !i.is_unchecked() && !i.is_drained();
                     line(health.as_str(), service.instances.iter().filter(of_it).count());
                 }
-                line(NOT_CHECKED, service.instances.iter().filter(|i| i.is_unchecked()).count());
+                let in_use = |i: &&Instance| !i.is_drained();
+                line(NOT_CHECKED, service.instances.iter().filter(in_use).filter(|i| i.is_unchecked()).count());
+                line(DRAINED, service.instances.iter().filter(|i| i.is_drained()).count());
             }
         }
     }
