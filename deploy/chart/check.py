@@ -26,6 +26,7 @@ WRONG = (
     "scope=namespaced,policies.enabled=true",
     "scope=namespaced,policies.watchSelector=tenant",
     "scope=namespaced,dnsEndpoints.enabled=true",
+    "dnsEndpoints.enabled=true,admissionPolicy.enabled=false",
     "replicas=-1",
     "publish.enabled=true",
     "publish.deny={10.0.0.0/8},publish.enabled=true,scope=namespaced",
