@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -21,7 +22,11 @@ import (
 func main() {
 	name, ttl := os.Args[1], 30*time.Second
 	if len(os.Args) > 2 {
-		ttl, _ = time.ParseDuration(os.Args[2] + "s")
+		seconds, err := strconv.Atoi(os.Args[2])
+		if err != nil || seconds < 1 {
+			log.Fatalf("%q is not a number of seconds", os.Args[2])
+		}
+		ttl = time.Duration(seconds) * time.Second
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()

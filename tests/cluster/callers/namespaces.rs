@@ -89,7 +89,8 @@ async fn listed(pod: &Pod, token: &str, namespace: &str) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn closed_reads_show_the_own_namespace_and_what_rbac_lets_the_account_list() {
     let stage = Stage::new().await;
-    let pod = stage.pod("portolan-0", &[("PORTOLAN_READ_AUTH", "true")]).await;
+    let settings = [("PORTOLAN_READ_AUTH", "true"), ("PORTOLAN_DEFAULT_NAMESPACE", stage.shop.as_str())];
+    let pod = stage.pod("portolan-0", &settings).await;
     let token = stage.projected().await;
     for (namespace, name) in [(&stage.own, "theirs"), (&stage.shop, "mine")] {
         let service = json!({

@@ -1,8 +1,11 @@
 //! The Kubernetes API goes away and comes back.
 
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use super::server::until;
+use control_plane::Proxy;
+
+use super::server::{Answer, until};
 use super::{of, place, replica, services};
 
 /// Most time until a client learns that nothing answers.
@@ -67,6 +70,32 @@ async fn a_short_refusal_is_waited_out() {
     here.stop().await;
 }
 
+/// Makes a call whose write is `done` while its answer is lost, does something else, and then lets answers pass again. The write needs a
+/// connection that is there; without one it is refused, and made again.
+async fn unanswered(
+    proxy: &Proxy,
+    call: impl AsyncFn() -> Answer,
+    done: impl AsyncFn() -> bool,
+    then: impl AsyncFn(),
+) -> Answer {
+    for _ in 0..20 {
+        proxy.lose_answers();
+        let mut call = pin!(call());
+        tokio::select! {
+            () = until("it is done", &done) => {
+                then().await;
+                proxy.pass();
+                return call.await;
+            }
+            answer = &mut call => {
+                answer.refused(503);
+                proxy.pass();
+            }
+        }
+    }
+    panic!("no connection was there at any time");
+}
+
 #[tokio::test]
 async fn a_write_whose_answer_is_lost_is_answered_once_and_done_once() {
     let (plane, namespace) = place("lost").await;
@@ -76,24 +105,17 @@ async fn a_write_whose_answer_is_lost_is_answered_once_and_done_once() {
     let objects = services(plane, &namespace).await;
     here.register("alice", "users", "a", 1).await.ok();
 
-    let written = async {
-        proxy.lose_answers();
-        let url = async || Some(objects.get("users").await.ok()?.spec.instances.first()?.base_url.clone());
-        until("it is written", async || url().await.is_some_and(|url| url.ends_with(":2"))).await;
-        proxy.pass();
-    };
-    let (answer, ()) = tokio::join!(here.register("alice", "users", "a", 2), written);
+    let url = async || Some(objects.get("users").await.ok()?.spec.instances.first()?.base_url.clone());
+    let is_written = async || url().await.is_some_and(|url| url.ends_with(":2"));
+    let answer =
+        unanswered(&proxy, async || here.register("alice", "users", "a", 2).await, is_written, async || {}).await;
     let answer = answer.ok();
     assert!(answer["warnings"][0].as_str().is_some_and(|text| text.contains("replaced the base_url")), "{answer}");
 
-    let removed = async {
-        proxy.lose_answers();
-        until("it is gone", async || objects.get_opt("users").await.is_ok_and(|object| object.is_none())).await;
-        there.register("bob", "users", "b", 3).await.ok();
-        proxy.pass();
-    };
-    let (answer, ()) = tokio::join!(here.delete("alice", "/deregister?name=users"), removed);
-    answer.ok();
+    let is_gone = async || objects.get_opt("users").await.is_ok_and(|object| object.is_none());
+    let successor = async || drop(there.register("bob", "users", "b", 3).await.ok());
+    let removal = async || here.delete("alice", "/deregister?name=users").await;
+    unanswered(&proxy, removal, is_gone, successor).await.ok();
     assert_eq!(objects.get("users").await.expect("its successor").spec.instances.len(), 1);
     here.stop().await;
     there.stop().await;

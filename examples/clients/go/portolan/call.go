@@ -45,8 +45,8 @@ func call(method, path, body, ifMatch string) (got answer, err error) {
 		return got, err
 	}
 	defer response.Body.Close()
-	if err = json.NewDecoder(response.Body).Decode(&got); err == nil && got.Code != "" {
-		err = fmt.Errorf("%s: %s", got.Code, got.Error)
+	if err = json.NewDecoder(response.Body).Decode(&got); err == nil && response.StatusCode >= 300 {
+		err = fmt.Errorf("%d %s: %s", response.StatusCode, got.Code, got.Error)
 	}
 	return got, err
 }
