@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::client::{Client, Reply};
 use super::exit::{Exit, Failure};
+use crate::console::source::api::read::objects as objects_in;
 
 /// Services per page.
 pub(super) const PAGE_SIZE: &str = "500";
@@ -70,7 +71,7 @@ impl<'a> Pages<'a> {
         let (mut bytes, mut objects) = (0, 0);
         while let Some(page) = self.next().await? {
             bytes += page.raw().len();
-            objects += memchr::memchr_iter(b'{', page.raw().as_bytes()).count();
+            objects += objects_in(page.raw().as_bytes());
             if bytes > MAX_BYTES || objects > MAX_OBJECTS {
                 return Err(too_much());
             }

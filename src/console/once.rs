@@ -53,12 +53,14 @@ pub async fn frame(start: Start, size: (u16, u16), limit: Duration) -> Result<St
     let mut tasks = JoinSet::new();
     tasks.spawn(start.source.run(sender, received, stop.clone()));
     let deadline = tokio::time::Instant::now() + limit;
-    while !state.loaded {
+    while !state.loaded || state.link == Link::Connecting {
         let Ok(Some(event)) = timeout_at(deadline, events.recv()).await else {
             return Err(OnceError::Nothing { source_name, limit });
         };
         let _ = step(&mut state, Msg::Source(Box::new(event)), &requests);
-        if let Link::Lost { why, .. } = &state.link {
+        if let Link::Lost { why, .. } = &state.link
+            && !state.loaded
+        {
             return Err(OnceError::Lost { source_name, why: why.clone() });
         }
     }

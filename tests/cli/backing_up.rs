@@ -246,4 +246,10 @@ fn one_frame_shows_a_file_that_no_server_has_open() {
     assert_eq!(ended(&frame).0, 0, "{frame:?}");
     let frame = stdout(&frame);
     assert!(frame.contains("billing") && frame.contains("no server has this file open"), "{frame}");
+
+    let empty = server.folder.path().join("empty.db");
+    drop(Server::of(&empty, &[]));
+    let frame = portolan().args(["console", "--once", "--size", "100x20", "--file", &to(&empty)]).output();
+    let frame = stdout(&frame.expect("it runs"));
+    assert!(frame.contains("no server has this file open"), "{frame}");
 }

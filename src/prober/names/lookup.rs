@@ -58,36 +58,36 @@ impl Loaded {
             Self::of(Config::parse(b"", &own_host(), &mut Faults::default()), Hosts::default(), Default::default()),
             stamps(paths),
         );
-        empty.read(paths, stamps).unwrap_or(empty)
+        empty.read(paths, stamps, true).unwrap_or(empty)
     }
 
     /// What the system's files say now; none if nothing new can be read. What a file said stays in force while it cannot be read again, which
     /// is logged once.
     pub(crate) fn again(&self) -> Option<Self> {
-        self.read(FILES, stamps(FILES))
+        self.read(FILES, stamps(FILES), false)
     }
 
-    fn read(&self, paths: [&str; 2], stamps: [Option<Stamp>; 2]) -> Option<Self> {
-        let [config, hosts] =
-            [0, 1].map(|at| (stamps[at] != self.files[at]).then(|| self.bytes(paths[at], at)).flatten());
-        if config.is_none() && hosts.is_none() {
+    /// Reads the files that changed, or both the `first` time.
+    fn read(&self, paths: [&str; 2], stamps: [Option<Stamp>; 2], first: bool) -> Option<Self> {
+        let tried = [0, 1].map(|at| first || stamps[at] != self.files[at]);
+        let [config, hosts] = [0, 1].map(|at| if tried[at] { self.bytes(paths[at], at) } else { self.unchanged(at) });
+        let read = [config.is_some(), hosts.is_some()];
+        if read == [false, false] {
             return None;
         }
-        let mut files = self.files;
-        for (at, read) in [config.is_some(), hosts.is_some()].into_iter().enumerate() {
-            if read {
-                files[at] = stamps[at];
-            }
-        }
+        let files = [0, 1].map(|at| if read[at] { stamps[at] } else { self.files[at] });
         let config = config.map(|bytes| parsed(paths[0], |faults| Config::parse(&bytes, &own_host(), faults)));
         let hosts = hosts.map(|bytes| parsed(paths[1], |faults| Hosts::parse(&bytes, faults)));
         let config = config.unwrap_or_else(|| self.client.config().clone());
-        let hosts = hosts.unwrap_or_else(|| self.hosts.clone());
-        let again = Self::of(config, hosts, files);
-        for (at, reported) in self.reported.iter().enumerate() {
-            again.reported[at].store(files[at] != stamps[at] && reported.load(Ordering::Relaxed), Ordering::Relaxed);
-        }
+        let mut again = Self::of(config, hosts.unwrap_or_else(|| self.hosts.clone()), files);
+        again.reported = [0, 1].map(|at| AtomicBool::new(tried[at] && !read[at]));
         Some(again)
+    }
+
+    /// What was read stays; a next failure is news.
+    fn unchanged(&self, at: usize) -> Option<Vec<u8>> {
+        self.reported[at].store(false, Ordering::Relaxed);
+        None
     }
 
     fn bytes(&self, path: &str, at: usize) -> Option<Vec<u8>> {
@@ -214,7 +214,7 @@ mod tests {
         let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
         let (resolv_conf, hosts) = (path("resolv.conf"), path("hosts"));
         let paths = [&*resolv_conf, &*hosts];
-        let again = |loaded: &Loaded| loaded.read(paths, stamps(paths));
+        let again = |loaded: &Loaded| loaded.read(paths, stamps(paths), false);
         let said = |loaded: &Loaded| {
             let server = loaded.client.config().servers[0].ip().to_string();
             (server, loaded.without_dns("a.test").map(|found| found.len()))
@@ -231,6 +231,7 @@ mod tests {
         unreadable(&hosts);
         write(&resolv_conf, "nameserver 192.0.2.1");
         let loaded = Loaded::at_start(paths);
+        assert_eq!([0, 1].map(|at| loaded.reported[at].load(Ordering::Relaxed)), [false, true]);
         assert_eq!(said(&loaded), ("192.0.2.1".to_owned(), None));
         assert!(again(&loaded).is_none(), "nothing new can be read");
         write(&hosts, "192.0.2.7 a.test");

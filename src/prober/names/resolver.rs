@@ -217,7 +217,7 @@ impl Names {
         let Some(again) = loaded.again() else { return };
         self.loaded.store(Arc::new(again));
         self.answers().clear();
-        tracing::info!("read /etc/resolv.conf and /etc/hosts again, because they changed");
+        tracing::info!("read again what changed of /etc/resolv.conf and /etc/hosts");
     }
 }
 

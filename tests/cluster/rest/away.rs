@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use control_plane::Proxy;
 
-use super::server::{Answer, until};
+use super::server::{Answer, Server, until};
 use super::{of, place, replica, services};
 
 /// Most time until a client learns that nothing answers.
@@ -73,12 +73,13 @@ async fn a_short_refusal_is_waited_out() {
 /// Makes a call whose write is `done` while its answer is lost, does something else, and then lets answers pass again. The write needs a
 /// connection that is there; without one it is refused, and made again.
 async fn unanswered(
+    here: &Server,
     proxy: &Proxy,
     call: impl AsyncFn() -> Answer,
     done: impl AsyncFn() -> bool,
     then: impl AsyncFn(),
 ) -> Answer {
-    for _ in 0..20 {
+    for n in 0..20 {
         proxy.lose_answers();
         let mut call = pin!(call());
         tokio::select! {
@@ -90,6 +91,9 @@ async fn unanswered(
             answer = &mut call => {
                 answer.refused(503);
                 proxy.pass();
+                assert!(!done().await, "it was refused, and done");
+                let another = format!("another-{n}");
+                until("a connection is there", async || here.register("alice", &another, "a", 1).await.status == 200).await;
             }
         }
     }
@@ -108,14 +112,15 @@ async fn a_write_whose_answer_is_lost_is_answered_once_and_done_once() {
     let url = async || Some(objects.get("users").await.ok()?.spec.instances.first()?.base_url.clone());
     let is_written = async || url().await.is_some_and(|url| url.ends_with(":2"));
     let answer =
-        unanswered(&proxy, async || here.register("alice", "users", "a", 2).await, is_written, async || {}).await;
+        unanswered(&here, &proxy, async || here.register("alice", "users", "a", 2).await, is_written, async || {})
+            .await;
     let answer = answer.ok();
     assert!(answer["warnings"][0].as_str().is_some_and(|text| text.contains("replaced the base_url")), "{answer}");
 
     let is_gone = async || objects.get_opt("users").await.is_ok_and(|object| object.is_none());
     let successor = async || drop(there.register("bob", "users", "b", 3).await.ok());
     let removal = async || here.delete("alice", "/deregister?name=users").await;
-    unanswered(&proxy, removal, is_gone, successor).await.ok();
+    unanswered(&here, &proxy, removal, is_gone, successor).await.ok();
     assert_eq!(objects.get("users").await.expect("its successor").spec.instances.len(), 1);
     here.stop().await;
     there.stop().await;

@@ -49,8 +49,24 @@ pub async fn whole(mut response: Response, most: usize) -> Result<Bytes, ReadErr
 /// # Errors
 /// [`ReadError::TooManyObjects`].
 pub fn check_objects(json: &[u8]) -> Result<(), ReadError> {
-    let too_many = memchr::memchr_iter(b'{', json).nth(MAX_OBJECTS).is_some();
-    if too_many { Err(ReadError::TooManyObjects) } else { Ok(()) }
+    // Hardly any answer has that many braces, and those of texts cost nothing.
+    let many_braces = memchr::memchr_iter(b'{', json).nth(MAX_OBJECTS).is_some();
+    if many_braces && objects(json) > MAX_OBJECTS { Err(ReadError::TooManyObjects) } else { Ok(()) }
+}
+
+/// How many objects JSON has; a brace in a text is none.
+pub fn objects(json: &[u8]) -> usize {
+    let (mut objects, mut in_text, mut escaped) = (0, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'{' if !in_text => objects += 1,
+            _ => {}
+        }
+    }
+    objects
 }
 
 /// A size for people: `24 MiB`, `64 KiB`.
@@ -61,6 +77,15 @@ pub fn size(bytes: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn braces_in_texts_are_no_objects() {
+        assert_eq!(objects(br#"{"a{":"\\","b":["{\"{",{"c":{}}]}"#), 3);
+        let text = format!(r#"{{"a":"{}"}}"#, "{".repeat(MAX_OBJECTS + 1));
+        assert!(check_objects(text.as_bytes()).is_ok());
+        let many = format!("[{}]", vec!["{}"; MAX_OBJECTS + 1].join(","));
+        assert!(matches!(check_objects(many.as_bytes()), Err(ReadError::TooManyObjects)));
+    }
 
     #[test]
     fn sizes_are_for_people() {
