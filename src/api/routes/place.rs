@@ -1,5 +1,7 @@
 //! Which services a request is about, as far as its head says, and what it wants to do with them. For callers whose rights the cluster decides.
 
+use std::borrow::Cow;
+
 use http::request::Parts;
 
 use super::availability::MAX_IDS;
@@ -19,11 +21,16 @@ pub(in crate::api) fn place(state: &ApiState, matched: &Match<'_>, head: &Parts)
     let one_instance = ["instance", "external_id"];
     let one_instance = query.is_some_and(|mut query| one_instance.iter().any(|name| query.take(name).is_some()));
     let verb = verb(route.id, one_instance);
+    let ids = match route.id {
+        RouteId::Probes => ids(head, MAX_SERVICES),
+        RouteId::Availabilities => ids(head, MAX_IDS),
+        _ => Vec::new(),
+    };
     let place = match (given.as_deref(), route.id) {
         _ if !matched.params.id.is_empty() => of_services(state, &[matched.params.id]),
         (_, RouteId::Register) => Place::Unknown,
-        (_, RouteId::Probes) => with_ids(state, head, MAX_SERVICES),
-        (None, RouteId::Availabilities) if has_ids(head) => with_ids(state, head, MAX_IDS),
+        (_, RouteId::Probes) => of_services(state, &ids),
+        (None, RouteId::Availabilities) if !ids.is_empty() => of_services(state, &ids),
         (Some("*"), _) | (None, RouteId::Prometheus) => Place::All,
         (Some(name), _) => name.parse().map_or(Place::Unknown, Place::One),
         (None, _) => Place::One(state.settings.default_namespace.clone()),
@@ -43,14 +50,9 @@ fn of_services(state: &ApiState, ids: &[impl AsRef<str>]) -> Place {
     }
 }
 
-/// The place of the services that a query names by `id`.
-fn with_ids(state: &ApiState, head: &Parts, most: usize) -> Place {
-    let ids = Query::read_many(head.uri.query(), "id", most);
-    ids.map_or(Place::Unknown, |(_, ids)| of_services(state, &ids))
-}
-
-fn has_ids(head: &Parts) -> bool {
-    Query::read_many(head.uri.query(), "id", MAX_IDS).is_ok_and(|(_, ids)| !ids.is_empty())
+/// The ids in a query; none if it is one that the handler refuses.
+fn ids(head: &Parts, most: usize) -> Vec<Cow<'_, str>> {
+    Query::read_many(head.uri.query(), "id", most).map_or_else(|_| Vec::new(), |(_, ids)| ids)
 }
 
 fn verb(route: RouteId, one_instance: bool) -> AccessVerb {

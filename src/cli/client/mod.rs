@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 use super::args::ServerArgs;
 use super::exit::{Exit, Failure};
 use super::tunnel::Tunnel;
-use crate::console::source::api::read::{ReadError, check_objects, size, whole};
+use crate::console::source::api::read::{ReadError, size, whole};
 use crate::crypto::http_client;
 use crate::model::ports::PROBED_ELSEWHERE;
 use crate::model::text::escape;
@@ -290,8 +290,7 @@ impl Client {
         let response = request.send().await.map_err(unreachable)?;
         let probed_elsewhere = response.headers().contains_key(&PROBED_ELSEWHERE);
         let head = head(&response, namespace);
-        let read = whole(response, MAX_ANSWER).await.and_then(|body| check_objects(&body).map(|()| body));
-        let body = read.map_err(|error| match error {
+        let body = whole(response, MAX_ANSWER).await.map_err(|error| match error {
             ReadError::Broken(error) => unreachable(error),
             ReadError::TooLarge(most) => error::too_large(&self.server, &format!("it is over {}", size(most))),
             ReadError::TooManyObjects => error::too_large(&self.server, "it has more objects than any service"),

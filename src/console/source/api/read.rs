@@ -24,7 +24,7 @@ pub enum ReadError {
     Broken(#[from] reqwest::Error),
 }
 
-/// The body of `response`, of `most` bytes at most.
+/// The JSON in `response`, of `most` bytes at most, and with no more objects than any answer has.
 ///
 /// # Errors
 /// [`ReadError`].
@@ -41,6 +41,7 @@ pub async fn whole(mut response: Response, most: usize) -> Result<Bytes, ReadErr
         }
         body.extend_from_slice(&piece);
     }
+    check_objects(&body)?;
     Ok(body.freeze())
 }
 

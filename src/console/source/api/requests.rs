@@ -167,8 +167,7 @@ pub(super) async fn send<T: DeserializeOwned>(
     if !response.status().is_success() {
         return Err(refusal(response).await);
     }
-    let read = read::whole(response, most).await.and_then(|bytes| read::check_objects(&bytes).map(|()| bytes));
-    let bytes = read.map_err(|error| match error {
+    let bytes = read::whole(response, most).await.map_err(|error| match error {
         ReadError::Broken(error) => plain(describe(client, &error)),
         too_much => plain(too_much.to_string()),
     })?;
