@@ -42,11 +42,13 @@ demo-cluster: tools go ## watch the operator in a real control plane on this mac
 	$(CARGO) build --locked --bin portolan --example demo-cluster
 	$(CARGO) run --locked --quiet --example demo-cluster -- $(DEMO_FLAGS)
 
+# Most tests wait most of the time, so more of them than there are cores run at once.
+TEST_THREADS = $$(($$(getconf _NPROCESSORS_ONLN) + 4))
 test: tools go ## run every test, including doctests; the first run builds a control plane (10 minutes on two slow cores, cached)
 	$(call need,curl,install it (Debian: apt install curl))
 	$(call need,go,install Go 1.22 or newer; the node and programs of the tests are built with it (https://go.dev/dl))
 	$(call need,python3,install Python 3.8 or newer; programs of the tests are written in it (Debian: apt install python3))
-	$(CARGO) test --locked --no-fail-fast
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$(TEST_THREADS)} $(CARGO) test --locked --no-fail-fast
 	$(CARGO) run --locked --quiet --example interleavings
 
 # Everything but the control plane, simulation, torture, fuzzing, and a few tests that take long: endless answers, the demo, a real terminal,
@@ -54,7 +56,7 @@ test: tools go ## run every test, including doctests; the first run builds a con
 # `portolan run` registers a program again that did not stop.
 FAST_TESTS = api cli console house probe prober store
 SLOW = hostile:: demo:: pty:: clients:: shop:: completing:: running::signals::a_program_that_ignores_the_request
-test-fast: tools ## run the quick tests: everything but the control plane, simulation, torture, fuzzing and a few slow ones
+test-fast: tools ## run the quick tests: all except those that need a control plane, the simulation, torture and fuzz tests, and a few other slow ones
 	CARGO="$(CARGO)" .ci/quick --lib $(FAST_TESTS:%=--test %) -- $(SLOW:%=--skip %)
 
 pre-commit: tools ## what a commit must pass: formatting, lints, quick tests; CONTRIBUTING.md shows how to install it as a Git hook

@@ -142,12 +142,12 @@ async fn readiness(plan: Plan, environment: &Environment, leader: &Replica) -> R
         let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
         let request = Instant::now();
         let written = api.patch(&service, &params, &patch);
-        let (written, told, seen) = tokio::join!(written, bare.until(&service, ready), events.until(&service));
+        let (written, bare_at, seen) = tokio::join!(written, bare.until(&service, ready), events.until(&service));
         written.context("a change of a slice")?;
-        let (told, seen) = (told?, seen?);
+        let (bare_at, seen) = (bare_at?, seen?);
         from_request.push(milliseconds(seen.duration_since(request)));
         // Either event may be read first.
-        from_event.push(milliseconds(seen.saturating_duration_since(told)));
+        from_event.push(milliseconds(seen.saturating_duration_since(bare_at)));
         tokio::time::sleep(PAUSE).await;
     }
     let row = |what: &str, all: &[f64]| {

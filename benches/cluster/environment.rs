@@ -37,7 +37,7 @@ impl Environment {
         let plane = ControlPlane::start_with(Options::default().without_audit()).await?;
         let kubectl = plane.kubectl();
         kubectl.run(&["apply", "--server-side", "-f", INSTALL]).await?;
-        kubectl.run(&["wait", "--for=condition=Established", "crd/services.portolan.dev"]).await?;
+        kubectl.until_established("services.portolan.dev").await?;
         let client = plane.client().await?;
         Ok(Self {
             objects: Api::namespaced(client.clone(), NAMESPACE),
@@ -135,7 +135,7 @@ impl Environment {
         Ok(holder.rsplit_once('_').map(|(name, _)| name.to_owned()))
     }
 
-    /// Who holds the Lease, and how long ago it was renewed.
+    /// The holder of the Lease, and how long ago it was renewed.
     pub(crate) async fn lease(&self) -> Result<(Option<String>, Duration)> {
         let spec = self.leases.get("portolan").await?.spec.context("a spec")?;
         let renewed = spec.renew_time.context("a time")?.0;

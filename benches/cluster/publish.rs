@@ -42,7 +42,7 @@ pub(crate) async fn run(plan: Plan) -> Result<()> {
 
 /// How a backend answers.
 #[derive(Clone, Copy)]
-enum Manner {
+enum Answer {
     Healthy,
     Unhealthy,
     Silent,
@@ -51,32 +51,32 @@ enum Manner {
 /// An HTTP server whose port stays its own.
 struct Backend {
     address: SocketAddr,
-    manner: Arc<AtomicU8>,
+    answer: Arc<AtomicU8>,
     _serving: JoinSet<()>,
 }
 
 impl Backend {
     async fn start() -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let (address, manner) = (listener.local_addr()?, Arc::new(AtomicU8::new(Manner::Healthy as u8)));
-        let (mut serving, now) = (JoinSet::new(), Arc::clone(&manner));
+        let (address, current) = (listener.local_addr()?, Arc::new(AtomicU8::new(Answer::Healthy as u8)));
+        let (mut serving, now) = (JoinSet::new(), Arc::clone(&current));
         serving.spawn(async move {
             // What is never answered, until the probe gives up.
             let mut silent = Vec::new();
             while let Ok((stream, _)) = listener.accept().await {
-                if now.load(Ordering::SeqCst) == Manner::Silent as u8 {
+                if now.load(Ordering::SeqCst) == Answer::Silent as u8 {
                     silent.push(stream);
                 } else {
-                    let status = if now.load(Ordering::SeqCst) == Manner::Healthy as u8 { "200 OK" } else { "503 No" };
+                    let status = if now.load(Ordering::SeqCst) == Answer::Healthy as u8 { "200 OK" } else { "503 No" };
                     answer(stream, status).await;
                 }
             }
         });
-        Ok(Self { address, manner, _serving: serving })
+        Ok(Self { address, answer: current, _serving: serving })
     }
 
-    fn becomes(&self, manner: Manner) -> Instant {
-        self.manner.store(manner as u8, Ordering::SeqCst);
+    fn becomes(&self, answer: Answer) -> Instant {
+        self.answer.store(answer as u8, Ordering::SeqCst);
         Instant::now()
     }
 }
@@ -171,7 +171,7 @@ async fn from_health_to_slice(plan: Plan, others: usize) -> Result<()> {
 
 async fn check(replica: &Replica, id: &str, backend: &Backend) -> Result<(Instant, Instant)> {
     let url = format!("{}/api/v1/services/{id}/health-check", replica.url);
-    let request = backend.becomes(Manner::Unhealthy);
+    let request = backend.becomes(Answer::Unhealthy);
     let answer = replica.client.post(url).send().await?;
     ensure!(answer.status().is_success(), "the check answers {}", answer.status());
     Ok((request, Instant::now()))
@@ -192,7 +192,7 @@ async fn from_silence_to_slice(plan: Plan) -> Result<()> {
     for (name, backend) in &backends {
         // Each meets its prober at another moment.
         tokio::time::sleep(Duration::from_millis(rand::random_range(0..INTERVAL * 1000))).await;
-        let silent = backend.becomes(Manner::Silent);
+        let silent = backend.becomes(Answer::Silent);
         seconds.push(watch.until(name, false).await?.duration_since(silent).as_secs_f64());
     }
     let worst = percentile(seconds.iter().copied(), 100);

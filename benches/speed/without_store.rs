@@ -101,8 +101,8 @@ impl Heartbeats for Nowhere {
         Err(BeatError::Unavailable)
     }
 
-    fn registered(&self, _: Uuid, _: &InstanceName) -> Option<Heard> {
-        None
+    fn registered(&self, _: Uuid, _: &InstanceName) -> Result<Heard, BeatError> {
+        Err(BeatError::Unavailable)
     }
 }
 

@@ -1,4 +1,4 @@
-"""Finds the healthy instances of a service, also while Portolan is away. Python 3.8, standard library only."""
+"""Finds the healthy instances of a service, even while Portolan is unavailable. Python 3.8, standard library only."""
 import json, os, random, urllib.error, urllib.parse, urllib.request
 
 DISCOVER = os.environ.get("PORTOLAN_SERVER", "http://127.0.0.1:8080") + "/api/v1/services/discover?"
@@ -7,7 +7,7 @@ last_good = {}
 def discover(name, **selection):
     """The base URLs of the healthy instances, shuffled; none if Portolan knows that none is healthy.
 
-    Without such an answer, the last good ones: a registry that is away or has lost its data must stop nobody."""
+    Without such an answer, the last good ones: an unavailable registry, or one that lost its data, must not stop its clients."""
     query = urllib.parse.urlencode({"name": name, "healthy": "true", **selection})
     try:
         with urllib.request.urlopen(DISCOVER + query, timeout=1) as answer:

@@ -35,7 +35,7 @@ def stay_registered(me):
     def leave():
         leaving.set()
         renewing.join()
-        with contextlib.suppress(Exception):  # if this fails, the lease ends. If-Match spares a successor elsewhere
+        with contextlib.suppress(Exception):  # if this fails, the lease expires. If-Match protects a successor elsewhere
             call("DELETE", known["path"], headers={"If-Match": str(known["generation"])})
     renewing = threading.Thread(target=renew, daemon=True)
     renewing.start()

@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail};
 async fn main() -> Result<()> {
     let limit = limit()?;
     tokio::select! {
-        told = story::play() => told,
+        played = story::play() => played,
         () = async { match limit {
             Some(limit) => tokio::time::sleep(limit).await,
             None => std::future::pending().await,

@@ -60,7 +60,7 @@ impl Demo {
         screen::command("kubectl apply --server-side -f deploy/install.yaml")?;
         let install = format!("{REPOSITORY}/deploy/install.yaml");
         screen::line(kubectl.run(&["apply", "--server-side", "-f", &install]).await?.trim_end())?;
-        kubectl.run(&["wait", "--for=condition=Established", "crd/services.portolan.dev"]).await?;
+        kubectl.until_established("services.portolan.dev").await?;
         kubectl.run(&["create", "namespace", NAMESPACE]).await?;
 
         let account = plane.service_account("portolan", "portolan").await?;

@@ -24,11 +24,12 @@ use crate::token_cache::TokenCache;
 use crate::watch_limiter::{WatchLimiter, WatchLimits};
 
 /// Each check by its sentence.
-pub(crate) const ALL: [(&str, fn()); 9] = [
+pub(crate) const ALL: [(&str, fn()); 10] = [
     ("no renewal overtakes a call about its service", renewals_wait),
     ("calls that end in any order settle their service", calls_settle),
     ("a probe that turns slow as it ends leaves no slot taken", slots_come_back),
     ("a heartbeat that comes as its lease expires is not lost", no_heartbeat_is_lost),
+    ("no instance is removed after a renewal was acknowledged", nobody_leaves_renewed),
     ("an address's budget holds, and nobody waits for ever", budget_holds),
     ("connections are bounded, and each place comes back", connections_come_back),
     ("one that is asked to go is counted until it has gone", leaving_is_counted),
@@ -106,16 +107,31 @@ fn no_heartbeat_is_lost() {
     lease.set_quiet(true);
     let heard = Arc::clone(&lease);
     let program = spawn(move || {
-        heard.hear(UnixMs(45_000));
+        assert!(heard.hear(UnixMs(45_000)));
         !heard.is_quiet() && heard.begin_message()
     });
     let lapsed = lease.lapse(UnixMs(50_000));
-    let told = program.join().expect("no panic");
-    assert!(told || !lapsed, "it was heard before it expired");
-    if told {
+    let delivered = program.join().expect("no panic");
+    assert!(delivered || !lapsed, "it arrived before it expired");
+    if delivered {
         lease.end_message();
     }
     assert!(lapsed != lease.is_quiet(), "only who does not expire stays quiet");
+}
+
+/// A renewal that comes as its instance is being removed prevents that, or is not acknowledged. Once the removal has failed, renewals count
+/// again.
+fn nobody_leaves_renewed() {
+    let lease = Arc::new(Lease::new(uuid::Uuid::nil(), CheckId::plain(1), Duration::from_secs(10), UnixMs(0)));
+    let heard = Arc::clone(&lease);
+    let program = spawn(move || heard.hear(UnixMs(45_000)));
+    let left = lease.leave(UnixMs(0));
+    let acknowledged = program.join().expect("no panic");
+    assert!(!(left && acknowledged), "it was removed after it was renewed");
+    if left {
+        lease.stay();
+    }
+    assert!(lease.hear(UnixMs(46_000)), "who stays can be renewed");
 }
 
 fn budget_holds() {
@@ -257,7 +273,8 @@ fn tokens_follow_secrets() {
             spawn(move || {
                 for _ in 0..2 {
                     let before = newest.load(Ordering::SeqCst);
-                    let generation = secrets.current(later).generation;
+                    secrets.refresh(later);
+                    let generation = secrets.current().generation;
                     assert!(generation >= before, "nobody goes back to secrets that others have seen replaced");
                     newest.fetch_max(generation, Ordering::SeqCst);
                     let found = cache.get("token", generation, UnixMs(0));
@@ -274,5 +291,6 @@ fn tokens_follow_secrets() {
     for caller in callers {
         caller.join().expect("no panic");
     }
-    assert_eq!(secrets.current(UnixMs(later.0 + 60_000)).generation, 1, "the change was read once");
+    secrets.refresh(UnixMs(later.0 + 60_000));
+    assert_eq!(secrets.current().generation, 1, "the change was read once");
 }

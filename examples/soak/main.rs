@@ -68,7 +68,7 @@ fn minutes() -> Result<u32> {
 
 /// Takes a reading every two seconds and prints a row every minute.
 async fn watch(server: &Server, load: &Load, length: Duration) -> Result<Vec<Sample>> {
-    let (began, mut samples, mut told) = (Instant::now(), Vec::new(), 0);
+    let (began, mut samples, mut reported) = (Instant::now(), Vec::new(), 0);
     println!("minute  requests  registered  watched  refused  unexplained  restarts  RSS MB  descriptors");
     while began.elapsed() < length {
         tokio::time::sleep(LOOK).await;
@@ -76,8 +76,8 @@ async fn watch(server: &Server, load: &Load, length: Duration) -> Result<Vec<Sam
             samples.push(Sample { run, at: began.elapsed(), kilobytes, descriptors });
         }
         let minute = began.elapsed().as_secs() / 60;
-        if minute > told {
-            told = minute;
+        if minute > reported {
+            reported = minute;
             let (run, memory, descriptors) =
                 samples.last().map_or((0, 0, 0), |sample| (sample.run, sample.kilobytes / 1024, sample.descriptors));
             println!("{minute:>6}  {}  {run:>8}  {memory:>6}  {descriptors:>11}", load.row());

@@ -15,7 +15,7 @@ pub(crate) struct Server {
     port: u16,
     folder: PathBuf,
     /// Until then a request may fail because of what we did to the server.
-    trouble: Mutex<Instant>,
+    faulty_until: Mutex<Instant>,
 }
 
 /// The program that `cargo` built next to this example.
@@ -33,7 +33,7 @@ impl Server {
             runs: AtomicU32::new(0),
             port,
             folder: folder.to_owned(),
-            trouble: Mutex::new(Instant::now()),
+            faulty_until: Mutex::new(Instant::now()),
         };
         server.run().await?;
         Ok(server)
@@ -93,13 +93,13 @@ impl Server {
 
     /// Requests may fail because of us from now on, for this long.
     fn expect_trouble(&self, lasts: Duration) {
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        *trouble = (*trouble).max(Instant::now() + lasts);
+        let mut faulty_until = self.faulty_until.lock().unwrap_or_else(PoisonError::into_inner);
+        *faulty_until = (*faulty_until).max(Instant::now() + lasts);
     }
 
     /// Whether a request that began at this moment may have failed because of us.
     pub(crate) fn was_troubled(&self, began: Instant) -> bool {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) >= began
+        *self.faulty_until.lock().unwrap_or_else(PoisonError::into_inner) >= began
     }
 
     /// Ends it, in order or not, and starts it again.
@@ -111,7 +111,7 @@ impl Server {
             tokio::task::spawn_blocking(move || child.wait()).await??;
         }
         self.run().await?;
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + Duration::from_secs(2);
+        *self.faulty_until.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + Duration::from_secs(2);
         Ok(())
     }
 

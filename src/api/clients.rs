@@ -1,4 +1,4 @@
-//! How limits tell clients apart, and counts how many of a limited thing each client holds. Nothing here locks or waits: the limiters do.
+//! Tells clients apart for limits, and counts how much of a limited resource each client holds. Nothing here locks or waits: the limiters do.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};

@@ -19,6 +19,7 @@ use super::conn::{Handler, RequestBody};
 use super::http::body::Body;
 use super::http::envelope::{ApiError, Code};
 use super::http::in_flight;
+use super::http::rendering::Renderings;
 use super::routes::audit::Audited;
 use super::routes::place::place;
 use super::routes::request::RequestContext;
@@ -39,6 +40,7 @@ pub struct Api(Arc<Inner>);
 
 struct Inner {
     state: ApiState,
+    renderings: Renderings,
     fast_path: FastPathMetrics,
 }
 
@@ -66,10 +68,11 @@ impl Api {
             state.metrics.collect_with(Box::new(Staleness::new(Arc::clone(freshness))));
         }
         let fast_path = FastPathMetrics::new(&state.metrics);
-        Self(Arc::new(Inner { state, fast_path }))
+        let renderings = Renderings::new(state.metrics.clone());
+        Self(Arc::new(Inner { state, renderings, fast_path }))
     }
 
-    /// The task that notices changed secrets when no request does; none where they cannot change.
+    /// The task that notices changed secrets; none where they cannot change.
     pub fn secrets_refresher(&self) -> Option<SecretsRefresher> {
         self.0.state.access.secrets_refresher()
     }
@@ -85,8 +88,8 @@ impl Api {
     }
 
     /// Reads the secrets again at once; none where there are none.
-    pub fn reload_secrets(&self) -> Option<SecretsReload> {
-        self.0.state.access.reload_secrets()
+    pub async fn reload_secrets(&self) -> Option<SecretsReload> {
+        self.0.state.access.reload_secrets().await
     }
 }
 
@@ -178,6 +181,7 @@ impl Inner {
         }
         let request = RequestContext {
             state: &self.state,
+            renderings: &self.renderings,
             head,
             params: matched.params,
             principal: &admitted.principal,
@@ -194,7 +198,10 @@ impl Inner {
         let answer = AssertUnwindSafe(answer(&request, matched, body)).catch_unwind().await;
         let answer = answer.unwrap_or_else(|_| {
             tracing::error!(route = matched.pattern.unwrap_or("unmatched"), "a request's handler panicked");
-            Err(ApiError::new(Code::Internal, "Portolan failed to answer this; the server's log says why"))
+            Err(ApiError::new(
+                Code::Internal,
+                "an internal error kept Portolan from answering this request; the server's log says why",
+            ))
         });
         answer.unwrap_or_else(|refusal| {
             log_refusal(&refusal, request.client, &request.principal.owner);
@@ -216,19 +223,23 @@ impl Inner {
         let access = &self.state.access;
         let uncounted =
             response.status() == StatusCode::NOT_MODIFIED || response.extensions().get::<NotCounted>().is_some();
-        if uncounted {
+        let refusal = if uncounted {
             access.not_counted(admitted);
-        } else if let Some(refusal) = access.over_quota(admitted) {
+            access.too_much_renewed(admitted, response.body().len())
+        } else {
+            access.over_quota(admitted)
+        };
+        if let Some(refusal) = refusal {
             *response = refusal.into_reply();
         }
-        // Only the head of an answer to HEAD is sent.
-        if head.method != Method::HEAD {
-            if let Some(weight) = response.body().weight() {
-                self.permit_large(admitted, weight, response);
-            }
-            let bytes = response.extensions().get::<SentAtOnce>().map_or(response.body().len(), |sent| sent.0);
-            access.charge(admitted, bytes, uncounted);
+        // Only the head of an answer to HEAD is sent, so it needs no memory; but making it takes as much work.
+        if head.method != Method::HEAD
+            && let Some(weight) = response.body().weight()
+        {
+            self.permit_large(admitted, weight, response);
         }
+        let bytes = response.extensions().get::<SentAtOnce>().map_or(response.body().len(), |sent| sent.0);
+        access.charge(admitted, bytes, uncounted);
         access.finish(admitted, response.headers_mut());
     }
 

@@ -1,4 +1,4 @@
-//! `/metrics` on a port of its own, where it needs no token: for a scraper, while `PORTOLAN_READ_AUTH` closes the API's.
+//! `/metrics` on a port of its own, where it needs no token: for a scraper, while `PORTOLAN_READ_AUTH` protects the API's own.
 
 use std::net::SocketAddr;
 

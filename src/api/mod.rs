@@ -20,6 +20,7 @@ mod clients;
 pub mod conn;
 mod dispatch;
 mod fast_path;
+mod file_work;
 mod freshness;
 mod http;
 mod metrics_port;

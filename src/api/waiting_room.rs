@@ -44,7 +44,9 @@ impl Handler for WaitingRoom {
             let part = Part { name: "kubernetes", state: PartState::NotReady(why.to_string()) };
             operations::readiness(&[part], true)
         } else {
-            ApiError::new(Code::Unavailable, format!("nothing is known yet: {why}")).retry_after(RETRY).into_reply()
+            ApiError::new(Code::Unavailable, format!("the server is still starting: {why}"))
+                .retry_after(RETRY)
+                .into_reply()
         };
         // Closed, so that the next request reaches the real server.
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

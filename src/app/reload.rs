@@ -27,24 +27,34 @@ pub(super) async fn run(
     tls: Option<ServerTls>,
     stop: CancellationToken,
 ) -> Result<(), Infallible> {
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            Some(()) = requests.next() => {
-                let log = if audit.reopen() { LOG_AND_AUDIT } else { LOG };
-                match api.reload_secrets() {
-                    None => tracing::info!("SIGHUP: there are no secrets to reload; {log}"),
-                    Some(reloaded) if reloaded.is_usable() => tracing::info!("SIGHUP: {reloaded}; {log}"),
-                    Some(reloaded) => tracing::error!("SIGHUP: {reloaded}; {log}"),
-                }
-                match tls.as_ref().map(ServerTls::reload) {
-                    None => {}
-                    Some(TlsReload::Read) => tracing::info!("SIGHUP: read the certificate and its key again"),
-                    Some(TlsReload::Unusable(why)) => {
-                        tracing::error!("SIGHUP: the certificate files cannot be used; the old ones stay in force: {why}");
-                    }
-                }
-            }
+    let reload_each = async {
+        while requests.next().await.is_some() {
+            let log = if audit.reopen() { LOG_AND_AUDIT } else { LOG };
+            // Together, because one folder may not answer.
+            tokio::join!(reload_secrets(&api, log), reload_tls(tls.as_ref()));
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        () = reload_each => Ok(()),
+    }
+}
+
+async fn reload_secrets(api: &Api, log: &str) {
+    match api.reload_secrets().await {
+        None => tracing::info!("SIGHUP: there are no secrets to reload; {log}"),
+        Some(reloaded) if reloaded.is_usable() => tracing::info!("SIGHUP: {reloaded}; {log}"),
+        Some(reloaded) => tracing::error!("SIGHUP: {reloaded}; {log}"),
+    }
+}
+
+async fn reload_tls(tls: Option<&ServerTls>) {
+    let Some(tls) = tls else { return };
+    match tls.reload().await {
+        TlsReload::Read => tracing::info!("SIGHUP: read the certificate and its key again"),
+        TlsReload::Unusable(why) => {
+            tracing::error!("SIGHUP: the certificate files cannot be used; the old ones stay in force: {why}");
         }
     }
 }

@@ -21,7 +21,7 @@ struct Which {
     service: String,
     #[command(flatten)]
     namespace: NamespaceArg,
-    /// Only this instance; every one that fails unless given
+    /// Only this instance; every instance that fails or warns unless given
     #[arg(short, long, value_name = "NAME")]
     instance: Option<String>,
 }

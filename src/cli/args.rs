@@ -30,13 +30,13 @@ pub(super) struct ServerArgs {
     /// Trust servers whose certificate is in this PEM file or signed by a CA in it, and no others [env: PORTOLAN_CA_FILE]
     #[arg(long, value_name = "FILE")]
     pub(super) ca_file: Option<PathBuf>,
-    /// Show this certificate (PEM, with its chain) to a server that asks for one [env: PORTOLAN_CLIENT_CERT]
+    /// Present this certificate (PEM, with its chain) to a server that asks for one [env: PORTOLAN_CLIENT_CERT]
     #[arg(long, value_name = "FILE")]
     pub(super) client_cert: Option<PathBuf>,
-    /// The certificate's private key, unless its own file has that [env: PORTOLAN_CLIENT_KEY]
+    /// Private key of that certificate, unless the certificate's file contains it [env: PORTOLAN_CLIENT_KEY]
     #[arg(long, value_name = "FILE")]
     pub(super) client_key: Option<PathBuf>,
-    /// Send the token in plain http beyond this machine
+    /// Allow sending the token over plain HTTP to another machine
     #[arg(long)]
     pub(super) insecure: bool,
     /// Longest time for one request, or to open a tunnel into a cluster, such as 500ms, 10s or 2m

@@ -43,7 +43,7 @@ pub(super) struct DiscoverArgs {
     /// Only healthy instances; exit code 1 when there is none
     #[arg(long)]
     healthy: bool,
-    /// With -o url, print the URL of one that is unhealthy or drained if there is no other
+    /// With -o url, print the URL of an unhealthy or drained instance if there is no better one
     #[arg(long, conflicts_with = "healthy")]
     any: bool,
     /// Let the server choose one instance; `weighted` picks at random, in proportion to the weights

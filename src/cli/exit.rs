@@ -53,7 +53,7 @@ impl From<Exit> for ExitCode {
 pub struct Failure {
     /// The exit code.
     pub exit: Exit,
-    /// What happened, in a sentence; harmless on a terminal.
+    /// What happened, in a sentence; safe to print on a terminal.
     pub message: String,
     /// Lines that say what to do next.
     pub hints: Vec<String>,

@@ -122,7 +122,7 @@ pub(super) async fn run(args: ExportArgs, streams: &mut Streams) -> Result<Exit,
     if lines.drained > 0 {
         let instances = counted(lines.drained, "drained instance");
         streams.note(&format!(
-            "note: no register call drains, so the lines of {instances} do not say it; --for-import keeps drains"
+            "note: a register call cannot drain, so the lines of {instances} omit the drain; --for-import keeps it"
         ));
     }
     Ok(Exit::Ok)

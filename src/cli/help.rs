@@ -8,14 +8,14 @@ use super::plugin::as_typed;
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Run", &["serve", "demo", "token"]),
     ("Register", &["run", "register", "deregister", "drain", "undrain", "ack", "unack"]),
-    ("Ask", &["console", "list", "get", "discover", "check", "history", "availability", "watch", "wait"]),
-    ("Move and keep", &["import", "export", "backup", "quarantine"]),
+    ("Query", &["console", "list", "get", "discover", "check", "history", "availability", "watch", "wait"]),
+    ("Import, export and back up", &["import", "export", "backup", "quarantine"]),
     ("Set up", &["crd", "completions", "openapi", "help"]),
 ];
 
 const ENDING: &str = "\
 Exit codes: 0 done, 1 unhealthy or not met, 2 usage, 3 server unreachable or failing, or the output
-could not be written, 4 not found, 5 refused, 6 timed out waiting; `run` exits as its program does
+could not be written, 4 not found, 5 refused, 6 timed out waiting; `run` returns its program's exit code
 
 The server is --server or PORTOLAN_SERVER, else http://127.0.0.1:8080; --context reaches one in a cluster.
 The token is PORTOLAN_TOKEN, or the content of the file PORTOLAN_TOKEN_FILE.
@@ -150,8 +150,9 @@ Examples:
     while read -r line; do echo \"$line\" | portolan register -f - --server http://new:8080; done";
 
 pub(super) const BACKUP: &str = "\
-The copy is complete, shows a single moment, and is read back before the command reports success. To restore it while no server runs, move the \
-store's file and its -wal and -shm away, and put the copy in its place; after the next `portolan serve`, every reader starts over.
+The copy is complete and consistent, and the command reads it back before it reports success. To restore it while no server runs, move the \
+store's file and its -wal and -shm away, and put the copy in its place; after the next `portolan serve`, clients cannot resume their watches \
+    and read everything again.
 
 Examples:
   portolan backup /backups/portolan-$(date +%F).db
@@ -186,8 +187,8 @@ Examples:
 
 pub(super) const RUN: &str = "\
 `portolan run` starts CMD and registers it once its port answers. It renews the lease while CMD runs, registers again if the server has lost \
-the registration, and deregisters when CMD is asked to stop or ends. It passes on SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2. Its \
-exit code is that of CMD, 128 + N after signal N, and 127 or 126 if CMD cannot be started. Nothing that the server does ends CMD.
+the registration, and deregisters when CMD ends or is asked to stop. It forwards SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2. Its \
+exit code is that of CMD, 128 + N after signal N, and 127 or 126 if CMD cannot be started. CMD keeps running, whatever happens to the server.
 
 CMD gets this environment unchanged, including PORTOLAN_TOKEN if it is set; --token-file keeps the token from CMD. CMD should stay in the \
 foreground: what it starts in the background is no longer supervised once CMD ends. As process 1 of a container, `portolan run` reaps orphans.
@@ -204,7 +205,7 @@ Examples:
   portolan deregister user-service -n shop --all";
 
 pub(super) const DRAIN: &str = "\
-A drained instance is not selected, and keeps its weight. `portolan undrain` brings it back, or the end of the time in --for. Draining it again \
+A drained instance is not selected, and keeps its weight. It comes back with `portolan undrain`, or when the time in --for is up. Draining it again \
 replaces the reason and the time.
 
 A drain ends with the registration: a program that deregisters when it stops, as under `portolan run`, comes back undrained. To keep it out \
@@ -221,7 +222,8 @@ Examples:
   portolan undrain user-service -i b";
 
 pub(super) const ACK: &str = "\
-Lists and the console show the note, and acknowledged failures below all others. An acknowledgement ends when the failure does, after --for, \
+Lists and the console show the note, and the console lists acknowledged failures below all others. An acknowledgement ends when the failure \
+    does, after --for, \
 or with `portolan unack`. So that it never hides a new failure, it also ends when another check of the instance fails or, without -i, when \
 another instance does.
 
@@ -265,7 +267,7 @@ Examples:
   portolan discover user-service --pick weighted -o url || echo none is healthy";
 
 pub(super) const CHECK: &str = "\
-The outcome counts at once, whatever the thresholds; but an instance that is held as flapping stays so.
+The outcome takes effect at once, whatever the thresholds, except that an instance held as flapping stays unhealthy.
 Exit code 1 if a checked service is not healthy; 0 if it has no check.
 -o json prints {\"service\":…,\"checks\":[…]} with each stage's time in microseconds.
 
@@ -275,7 +277,7 @@ Examples:
   portolan check user-service -o json | jq '.checks[].outcome.timings'";
 
 pub(super) const WATCH: &str = "\
-It prints the changes from now on. It survives a restart of the server and then prints what it missed.
+It prints changes from now on. If the server restarts, it reconnects and prints what it missed.
 Events of the server itself, such as failing writes, go to stderr; stdout has one line per change.
 
 Examples:
@@ -284,8 +286,8 @@ Examples:
   portolan watch -o json | jq -c 'select(.to == \"unhealthy\")'";
 
 pub(super) const CONSOLE: &str = "\
-Without --server, --context, PORTOLAN_SERVER and --file it shows the local server if that answers, else the file DB_PATH or ./services.db; \
-the header says which. It can only show a file: to probe, drain or deregister it needs a server.
+Without --server, --context, PORTOLAN_SERVER or --file, it shows the local server if it answers, else the file that DB_PATH names, or \
+./services.db; the header says which. A file can only be viewed: to probe, drain or deregister, connect to a server.
 
 Examples:
   portolan console
@@ -315,7 +317,7 @@ Examples:
   kubectl explain services.portolan.dev.spec        what the fields mean";
 
 pub(super) const COMPLETIONS: &str = "\
-The script runs this program at each Tab, which asks the server for names of services and waits for a second at most. Generate the script \
+At each Tab, the script runs this program, which asks the server for service names and waits for at most a second. Generate the script \
 again after an upgrade.
 
 Examples:

@@ -54,12 +54,16 @@ mod wait;
 mod watch;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{FromArgMatches, Parser, Subcommand};
 
 use crate::telemetry::log;
 use exit::{Exit, Failure};
 use output::Streams;
+
+/// Longest wait for files at the end of a server.
+const FILES_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A service registry that proves what it lists.
 #[derive(Debug, Parser)]
@@ -128,13 +132,13 @@ enum Command {
     /// Show on this terminal what is down, since when, and why
     #[command(after_help = help::CONSOLE)]
     Console(Box<console::ConsoleArgs>),
-    /// Bring in the services of the legacy gateway or of an export
+    /// Import services from the legacy gateway or from an export
     #[command(after_help = help::IMPORT)]
     Import(import::ImportArgs),
-    /// Print every instance as a line that registers it
+    /// Print each instance as a line of JSON that can be registered again
     #[command(after_help = help::EXPORT)]
     Export(Box<export::ExportArgs>),
-    /// Copy the store's file, also while a server runs
+    /// Copy the store's file, even while a server runs
     #[command(after_help = help::BACKUP)]
     Backup(backup::BackupArgs),
     /// Print the rows of the store's file that could not be read
@@ -192,8 +196,8 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command, streams: &mut Streams) -> Result<Exit, Failure> {
     match command {
-        Command::Serve(args) => many_threads()?.block_on(serve::run(*args)),
-        Command::Demo(args) => many_threads()?.block_on(demo::run(args, streams)),
+        Command::Serve(args) => on_many_threads(serve::run(*args)),
+        Command::Demo(args) => on_many_threads(demo::run(args, streams)),
         Command::Token(args) => token::run(args, streams),
         Command::Register(args) => on_one_thread(register::run(*args, streams)),
         Command::Run(args) => run::run(&args),
@@ -223,14 +227,18 @@ fn run(command: Command, streams: &mut Streams) -> Result<Exit, Failure> {
     }
 }
 
-/// The runtime of a server; probing has one of its own, which the server starts.
-fn many_threads() -> Result<tokio::runtime::Runtime, Failure> {
+/// Runs a server; probing has a runtime of its own, which the server starts. At its end, little time is spent on waiting for files: a folder
+/// that does not answer would keep the process.
+fn on_many_threads<T>(server: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     small_pages();
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("serving")
         .enable_all()
         .build()
-        .map_err(|error| no_runtime(&error))
+        .map_err(|error| no_runtime(&error))?;
+    let ended = runtime.block_on(server);
+    runtime.shutdown_timeout(FILES_TIMEOUT);
+    ended
 }
 
 /// Runs a command that is a client. At its end, nothing waits for what may run on beside it: a credential plugin of a kubeconfig can hang.
@@ -266,5 +274,21 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         command_line().debug_assert();
+    }
+
+    #[test]
+    fn a_file_that_does_not_answer_does_not_keep_a_server_that_has_ended() {
+        let (answer, hanging) = std::sync::mpsc::channel::<()>();
+        let (done, ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let server = async {
+                drop(tokio::task::spawn_blocking(move || hanging.recv()));
+                Ok(())
+            };
+            let _ = done.send(on_many_threads(server).is_ok());
+        });
+        let ended = ended.recv_timeout(Duration::from_secs(30));
+        drop(answer);
+        assert_eq!(ended, Ok(true));
     }
 }

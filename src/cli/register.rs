@@ -170,9 +170,10 @@ pub(super) async fn run(args: RegisterArgs, streams: &mut Streams) -> Result<Exi
         && let Some(instance) = service.instances.iter().find(|i| &*i.name == wanted)
         && &*instance.reason == Reason::NotChecked.as_str()
     {
-        streams.note("it is not probed: give --health-url or --check-http, --check-tcp, --check-grpc to prove it");
+        streams
+            .note("it is not probed: give --health-url, --check-http, --check-tcp or --check-grpc to have it probed");
         if args.instance.deregister_after.is_some() {
-            streams.note("and so --deregister-after never removes it: nothing finds it unhealthy");
+            streams.note("so --deregister-after never removes it: without a check, it never becomes unhealthy");
         }
     }
     Ok(Exit::Ok)

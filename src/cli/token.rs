@@ -76,10 +76,10 @@ fn secrets(env: impl Fn(&str) -> Option<OsString>) -> Result<Secrets, Failure> {
             Ok(secret) => Secrets::inline(&secret.into()).map_err(bad),
             Err(_) => Err(Failure::usage("JWT_SECRET is not UTF-8 text")),
         },
-        (None, None) => {
-            Err(Failure::usage("there is no secret to sign with: JWT_SECRET and JWT_SECRET_FILE are unset")
-                .hint("set one of them as it is set for the server, which accepts no token signed with another secret"))
-        }
+        (None, None) => Err(Failure::usage(
+            "there is no secret to sign with: JWT_SECRET and JWT_SECRET_FILE are unset",
+        )
+        .hint("set one of them to the server's value: the server accepts only tokens signed with its own secret")),
     }
 }
 

@@ -165,7 +165,7 @@ impl WaitArgs {
                 "{} is not probed, so it never becomes healthy: register it with --health-url or --check-http, --check-tcp, --check-grpc",
                 escape(&one.name, 100)
             ),
-            None => format!("--timeout waits longer; {0} get and {0} history say more", program()),
+            None => format!("a longer --timeout waits longer; {0} get and {0} history show more", program()),
         }
     }
 

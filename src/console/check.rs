@@ -49,13 +49,13 @@ fn read(check: Option<&str>) -> Value {
     check.and_then(|check| serde_json::from_str(check).ok()).unwrap_or(Value::Null)
 }
 
-/// `http /ready, every 10 s, timeout 5 s, 3 fails / 1 pass`: how many fails make it unhealthy, how many passes healthy. Foreign text: it is to be sanitized.
+/// `http /ready, every 10 s, timeout 5 s, 3 failures / 1 pass`: how many fails make it unhealthy, how many passes healthy. Foreign text: it is to be sanitized.
 pub fn words(check: Option<&Check>) -> String {
     words_of(&read(check.map(Check::get)))
 }
 
 /// All checks of an instance: the plain one alone, or each with its name, whether it is advisory, and which one decides:
-/// `db: tcp, every 10 s, timeout 5 s, 3 fails / 1 pass, decides`.
+/// `db: tcp, every 10 s, timeout 5 s, 3 failures / 1 pass, decides`.
 pub fn all(of: &Instance) -> Vec<String> {
     let plain = words(of.check.as_ref());
     if of.checks.is_empty() {
@@ -92,7 +92,7 @@ fn words_of(check: &Value) -> String {
         let _ = write!(text, ", {interval}, timeout {} s", of("timeout_seconds"));
     }
     let plural = |n: u64, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
-    let _ = write!(text, ", {} / {}", plural(fails, "fail", "fails"), plural(passes, "pass", "passes"));
+    let _ = write!(text, ", {} / {}", plural(fails, "failure", "failures"), plural(passes, "pass", "passes"));
     text
 }
 
@@ -121,20 +121,20 @@ mod tests {
         for (json, said) in [
             (
                 r#"{"http":{"path":"/ready"},"interval_seconds":10}"#,
-                "http /ready, every 10 s, timeout 5 s, 3 fails / 1 pass",
+                "http /ready, every 10 s, timeout 5 s, 3 failures / 1 pass",
             ),
             (
                 r#"{"tcp":{},"unhealthy_threshold":1,"healthy_threshold":2}"#,
-                "tcp, the server's interval, timeout 5 s, 1 fail / 2 passes",
+                "tcp, the server's interval, timeout 5 s, 1 failure / 2 passes",
             ),
             (
                 r#"{"http":{"path":"/","identity":{"json":{"/name":"$service"},"header":{"x-service":"a"}},"version_from":"/v"}}"#,
                 "http /, identity by /name and header x-service, version from /v, the server's interval, timeout 5 s, \
-                 3 fails / 1 pass",
+                 3 failures / 1 pass",
             ),
-            (r#"{"heartbeat":{"ttl_seconds":30}}"#, "heartbeat within 30 s, 3 fails / 1 pass"),
+            (r#"{"heartbeat":{"ttl_seconds":30}}"#, "heartbeat within 30 s, 3 failures / 1 pass"),
             (r#"{"none":{}}"#, "not checked"),
-            (r#"{"quic":{"path":"/x"}}"#, "quic /x, the server's interval, timeout 5 s, 3 fails / 1 pass"),
+            (r#"{"quic":{"path":"/x"}}"#, "quic /x, the server's interval, timeout 5 s, 3 failures / 1 pass"),
         ] {
             assert_eq!(words(Some(&check(json))), said);
         }
@@ -153,8 +153,8 @@ mod tests {
         assert_eq!(
             all(&of),
             [
-                "default: http, the server's interval, timeout 5 s, 3 fails / 1 pass",
-                "db: http /db, the server's interval, timeout 5 s, 3 fails / 1 pass, advisory, decides"
+                "default: http, the server's interval, timeout 5 s, 3 failures / 1 pass",
+                "db: http /db, the server's interval, timeout 5 s, 3 failures / 1 pass, advisory, decides"
             ]
         );
     }

@@ -308,7 +308,7 @@ impl Instance {
         })
     }
 
-    /// Why and by whom it was drained, where that is known.
+    /// Why and by which operator it was drained, where that is known.
     pub fn drain_words(&self) -> String {
         self.drain.as_ref().map_or_else(String::new, |drain| format!("{}; by {}", drain.reason, drain.by))
     }

@@ -158,7 +158,7 @@ type Failing<'a> = (&'a Service, &'a Instance);
 /// - drawing as many instances from all by lot would give as many with the value in 2 % of the draws at most: six of eight that fail in a
 ///   zone of eight of twenty are enough (1.5 %), four of eight are not.
 ///
-/// Of several, the one that covers most of the failing and is the least common among the others.
+/// If several qualify, it is the one that covers most of the failing and is the least common among the others.
 pub fn shared<'a>(services: impl Iterator<Item = &'a Service> + Clone) -> Option<Shared> {
     let instances = services.flat_map(|service| service.instances.iter().map(move |instance| (service, instance)));
     let (mut all, mut failing): (usize, Vec<Failing<'_>>) = (0, Vec::new());
@@ -188,7 +188,7 @@ pub fn shared<'a>(services: impl Iterator<Item = &'a Service> + Clone) -> Option
             return None;
         }
         let lift = ratio(failing, seen) / ratio(common, all);
-        // Of a sample, all that fail with the value, estimated.
+        // From a sample: an estimate of all that fail with the value.
         let inside = (failing * of).div_ceil(seen).min(common);
         let risk = ratio(inside, common) / ratio(of - inside.min(of), all - common);
         let by_chance = || seen <= MAX_WEIGHED && chance(failing, seen, common, all) > MAX_CHANCE;

@@ -10,9 +10,9 @@ use super::text::sparkline;
 /// What is kept of a service's probing: for ten thousand services little, so no names and no samples.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Took {
-    /// Of all instances together; none without a passing probe.
+    /// The latency of all instances together; none without a passing probe.
     pub all: Option<Latency>,
-    /// Of each check, in the order of the probing.
+    /// The latency of each check, in the order of the probing.
     checks: Box<[OfCheck]>,
 }
 
@@ -41,7 +41,8 @@ impl Took {
         self.all.is_none() && self.checks.is_empty()
     }
 
-    /// Of the check that decides the health of `instance`, else of its first: what a row shows; see [`deciding`](super::data::deciding).
+    /// The latency of the check that decides the health of `instance`, else of its first check. A row shows it; see
+    /// [`deciding`](super::data::deciding).
     pub fn of_instance(&self, instance: &Instance) -> Option<Latency> {
         let (name, check) = (hash(&*instance.name), hash(&instance.decided_by));
         let mut checks = self.checks.iter().filter(|of| of.instance == name).peekable();

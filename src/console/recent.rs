@@ -41,7 +41,7 @@ pub enum What {
     Proved,
     /// Nothing is proved any more, for this reason.
     Unproved(Box<str>),
-    /// It was drained, or its drain ended, in the server's words: why and by whom.
+    /// It was drained, or its drain ended, in the server's words, with the reason and the operator.
     Drained(bool, Box<str>),
     /// Somebody knows about its failure, or took that back, in words.
     Acknowledged(bool, Box<str>),

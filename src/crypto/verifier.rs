@@ -34,7 +34,9 @@ pub(crate) enum Fault {
     ShortKey(&'static str, usize),
     #[error("the server's certificate expired on {0}; renew it")]
     Expired(String),
-    #[error("a CA certificate above the server's expired on {0}; renew it, and the file of tls.ca if it is there")]
+    #[error(
+        "a CA certificate in the server's chain expired on {0}; renew it, and replace it in the file of tls.ca if it is there"
+    )]
     CaExpired(String),
     #[error("the server's certificate is valid from {0} only; is a clock wrong?")]
     NotYet(String),

@@ -61,7 +61,7 @@ pub enum End {
     /// What it was about is over.
     Recovered,
     /// Something fails that did not fail when it was given.
-    FailedAnew,
+    NewFailure,
 }
 
 /// What becomes of the acknowledgement of a failure.
@@ -102,7 +102,7 @@ impl Failure {
         let fell = now.since().is_some() && now.since() != self.since();
         let is_known = |check: &CheckName| self.checks().any(|known| known == check);
         match (self.since(), now.since()) {
-            _ if fell || !now.checks().all(is_known) => Err(End::FailedAnew),
+            _ if fell || !now.checks().all(is_known) => Err(End::NewFailure),
             (Some(_), None) => Err(End::Recovered),
             _ => Ok(now),
         }

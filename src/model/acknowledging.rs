@@ -11,7 +11,7 @@ use super::time::UnixMs;
 /// An acknowledgement that ended because of what became of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
-    /// The instance that ended it: the one that recovered, or that fails anew.
+    /// The instance that ended it: the one that recovered, or that newly fails.
     pub instance: InstanceName,
     /// Why.
     pub why: End,
@@ -25,12 +25,15 @@ pub fn settle(before: &Service, after: &mut Service) -> Vec<Ended> {
     if after.instances.iter().all(|instance| instance.acknowledged.is_none()) {
         return Vec::new();
     }
-    let anew = after.instances.iter().find(|instance| fails_anew(before, instance)).map(|anew| anew.name.clone());
+    let newly_failing =
+        after.instances.iter().find(|instance| newly_fails(before, instance)).map(|failing| failing.name.clone());
     let mut ended: Vec<Ended> = Vec::new();
     for instance in &mut after.instances {
         let Some(known) = instance.acknowledged.clone() else { continue };
-        let (by, why) = match (known.failure.left(instance.failure()), &anew) {
-            (_, Some(anew)) if known.whole && stood(before, instance, &known) => (anew, End::FailedAnew),
+        let (by, why) = match (known.failure.left(instance.failure()), &newly_failing) {
+            (_, Some(newly_failing)) if known.whole && stood(before, instance, &known) => {
+                (newly_failing, End::NewFailure)
+            }
             (Ok(left), _) => {
                 if left != known.failure {
                     instance.acknowledged = Some(Arc::new(Acknowledgement { failure: left, ..(*known).clone() }));
@@ -39,8 +42,8 @@ pub fn settle(before: &Service, after: &mut Service) -> Vec<Ended> {
             }
             (Err(why), _) => (&instance.name, why),
         };
-        let is_told = |ended: &Ended| known.whole && ended.acknowledgement.whole && ended.why == why;
-        if !ended.iter().any(is_told) {
+        let is_listed = |ended: &Ended| known.whole && ended.acknowledgement.whole && ended.why == why;
+        if !ended.iter().any(is_listed) {
             ended.push(Ended { instance: by.clone(), why, acknowledgement: known });
         }
         instance.acknowledged = None;
@@ -55,10 +58,10 @@ fn stood(before: &Service, instance: &Instance, known: &Acknowledgement) -> bool
 }
 
 /// Whether `instance` fails in a way in which it did not fail before the change.
-fn fails_anew(before: &Service, instance: &Instance) -> bool {
+fn newly_fails(before: &Service, instance: &Instance) -> bool {
     let Some(now) = instance.failure() else { return false };
     let old = before.instance(instance.name.as_str()).and_then(Instance::failure);
-    old.is_none_or(|old| old.left(Some(now)) == Err(End::FailedAnew))
+    old.is_none_or(|old| old.left(Some(now)) == Err(End::NewFailure))
 }
 
 /// Why an acknowledgement is gone.
@@ -77,8 +80,8 @@ pub fn why_ended(before: &Service, after: &Service, of: &InstanceName, known: &A
     let own = after.instance(of.as_str()).and_then(Instance::failure);
     match known.failure.left(own) {
         Err(why) => Why::Failure(why),
-        Ok(_) if known.whole && after.instances.iter().any(|instance| fails_anew(before, instance)) => {
-            Why::Failure(End::FailedAnew)
+        Ok(_) if known.whole && after.instances.iter().any(|instance| newly_fails(before, instance)) => {
+            Why::Failure(End::NewFailure)
         }
         Ok(_) if known.until.is_some_and(|until| until <= now) => Why::Expired,
         Ok(_) => Why::Withdrawn,

@@ -34,7 +34,7 @@ pub enum Standing {
     Drained,
     /// Not proved.
     Unknown,
-    /// Of a service: up, but an instance is not.
+    /// The service is up, but one of its instances is not; services only.
     Degraded,
     /// Proved down.
     Unhealthy,
@@ -297,7 +297,7 @@ pub struct Outage {
 /// What became of a subject in a window.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Availability {
-    /// Of what.
+    /// The service or instance that it describes.
     pub subject: Subject,
     /// The window, wall clock.
     pub from: UnixMs,

@@ -14,9 +14,9 @@
 //!   [`availability`] (how long what was the case), [`mirror`] (what a cluster's objects say), [`tombstones`] (what was removed).
 //! - What a cluster's administrators set for namespaces: [`namespace_policy`], with [`label_selector`]; `embedded`: what an address stands for.
 //! - What readers select: [`selection`], [`version`]; how long they wait: [`wait_time`].
-//! - What connects the other modules: the traits in [`ports`], in `publishing` those about endpoints, in `empty_services` the one about
-//!   services without an instance, in [`certificates`] the one about certificates of checks, and in `authority` the one about callers in a
-//!   cluster.
+//! - What connects the other modules: the traits in [`ports`], in `publishing` those about endpoints, in `heartbeats` the one about what
+//!   programs report, in `empty_services` the one about services without an instance, in [`certificates`] the one about certificates of
+//!   checks, and in `authority` the one about callers in a cluster.
 //! - What a listener tells others: [`reachability`]; when a registration ends by itself: [`lease`]; one of several servers: [`replica`].
 //! - Helpers: [`time`], [`text`], [`secret`], [`backoff`], [`rate`], [`value_error`], [`did_you_mean`], [`whole_number`], `sync`.
 
@@ -31,6 +31,7 @@ pub mod did_you_mean;
 pub(crate) mod embedded;
 mod empty_services;
 pub mod health;
+mod heartbeats;
 pub mod history;
 pub mod label_selector;
 pub mod lease;

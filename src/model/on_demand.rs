@@ -1,4 +1,4 @@
-//! What a check on request gives.
+//! The result of an on-demand check.
 
 use super::name::{CheckName, InstanceName};
 use super::outcome::Outcome;

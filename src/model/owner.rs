@@ -1,4 +1,4 @@
-//! What tells who an owner is: a token, or a client's certificate.
+//! What identifies an owner: a token, or a client's certificate.
 
 use std::sync::Arc;
 

@@ -10,11 +10,12 @@ pub use super::acknowledgement::{AcknowledgementChange, AcknowledgementOrder};
 pub use super::authority::{
     AccessVerb, Authority, AuthorityError, IssuerKey, KeyForm, ReviewedToken, ServiceAccount, TokenIssuer,
 };
+pub use super::heartbeats::{Beat, BeatError, BeatStatus, Heard, Heartbeats, MAX_NOTE};
 use super::name::{CheckName, InstanceName, Namespace, ServiceKey, ServiceName};
 pub use super::namespace_policy::{AnyNamespace, NamespacePolicies};
 pub use super::on_demand::{OnDemandCheck, OnDemandResult};
 use super::outcome::{Health, Outcome, Reason};
-pub use super::publishing::{LearnedNetwork, LookupError, NameLookup, PublishGate};
+pub use super::publishing::{LearnedNetwork, LookupError, NameAddresses, NameLookup, PublishGate};
 use super::service::{InstanceSpec, Owner, Service};
 use super::time::{UnixMs, age};
 pub use super::write_error::{ClusterError, FullService, WriteError};
@@ -179,7 +180,7 @@ pub enum DrainChange {
 pub struct DrainOrder {
     /// Why, for people; 1 to [`MAX_DRAIN_REASON`](super::service::MAX_DRAIN_REASON) characters.
     pub reason: String,
-    /// Who asks for it.
+    /// The client or operator that asks for it.
     pub by: String,
     /// When it ends by itself, wall clock; none if it does not.
     pub until: Option<UnixMs>,
@@ -253,87 +254,6 @@ pub trait OnDemand: Send + Sync + 'static {
     ) -> BoxFuture<'static, Result<Vec<OnDemandResult>, OnDemandError>>;
 }
 
-/// What a program reports of itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BeatStatus {
-    /// It is well.
-    Pass,
-    /// It is usable, but something is wrong: counts as a pass, and sets the instance's warning.
-    Warn,
-    /// It fails: counts as a failed probe does, through thresholds and holds.
-    Fail,
-}
-
-impl BeatStatus {
-    /// Every status, in order of severity.
-    pub const ALL: &[Self] = &[Self::Pass, Self::Warn, Self::Fail];
-
-    /// Its name in JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pass => "pass",
-            Self::Warn => "warn",
-            Self::Fail => "fail",
-        }
-    }
-}
-
-/// A heartbeat.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Beat {
-    /// How the program is.
-    pub status: BeatStatus,
-    /// What it says about that; cut to [`MAX_NOTE`] characters and escaped before anybody sees it.
-    pub note: Option<String>,
-}
-
-/// Longest note of a heartbeat that is shown, in characters.
-pub const MAX_NOTE: usize = 256;
-
-/// The answer to a heartbeat that was heard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Heard {
-    /// The time within which the next one is due.
-    pub ttl: std::time::Duration,
-}
-
-/// Why a heartbeat was not heard.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BeatError {
-    /// There is no such instance.
-    #[error("Instance not found: register again")]
-    NotFound,
-    /// It has no heartbeat check.
-    #[error("this instance has no heartbeat check: register it with ttl_seconds")]
-    NoHeartbeatCheck,
-    /// Too many reports that change something wait already. The lease is renewed all the same.
-    #[error(
-        "too many heartbeats that change something wait; the lease is renewed; report again in {retry_after_seconds} s"
-    )]
-    Busy {
-        /// Seconds, ≥ 1.
-        retry_after_seconds: u64,
-    },
-    /// The prober does not run here: in a cluster, ask the leader.
-    #[error("the prober is not running; try again")]
-    Unavailable,
-}
-
-/// Takes in what programs report of themselves. Synchronous, and for a plain `pass` of an instance that is healthy nearly free: it stores
-/// one number. Moves no revision by itself. The caller has checked who may report.
-pub trait Heartbeats: Send + Sync + 'static {
-    /// Takes in a heartbeat: it renews the lease, and its status counts as a probe's outcome does.
-    ///
-    /// # Errors
-    /// [`BeatError`].
-    fn beat(&self, service: Uuid, instance: &InstanceName, beat: Beat) -> Result<Heard, BeatError>;
-
-    /// Notes that the instance was registered, for the first time or again: call it after every successful register call. It renews the
-    /// lease, if there is one, and proves an instance that is not proved or whose lease expired; it does not overrule a heartbeat that
-    /// reports a failure. None if there is no lease here.
-    fn registered(&self, service: Uuid, instance: &InstanceName) -> Option<Heard>;
-}
-
 /// What the prober knows of one check of an instance.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InstanceProbing {
@@ -382,6 +302,13 @@ pub trait AddressGate: Send + Sync + 'static {
     /// # Errors
     /// A sentence with the address, the rule, and the setting that would allow it.
     fn admit(&self, url: &EndpointUrl) -> Result<(), String>;
+
+    /// Why it cannot be said now whether the URL leads to this server itself; [`AddressGate::admit`] allows such a URL, and each probe judges
+    /// its address again. None once it can.
+    fn undecided(&self, url: &EndpointUrl) -> Option<String> {
+        let _ = url;
+        None
+    }
 }
 
 /// What this process may do now.
@@ -428,7 +355,7 @@ pub enum PassOnError {
     #[error("no replica leads at the moment; try again")]
     NoLeader,
     /// The request came from a replica already; it is forwarded only once.
-    #[error("the replica that was thought to lead does not; try again")]
+    #[error("this was forwarded to a replica that does not lead; try again")]
     SecondHop,
     /// Too many requests are in progress.
     #[error("too many requests wait for the replica that leads; try again")]

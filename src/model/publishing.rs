@@ -20,10 +20,19 @@ pub enum LookupError {
     NoAnswer,
 }
 
+/// The addresses of a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NameAddresses {
+    /// IPv4 first, at most 256.
+    pub addresses: Arc<[IpAddr]>,
+    /// Whether the resolver answered for both families. If it did not, the name may have addresses of the other family as well.
+    pub complete: bool,
+}
+
 /// Resolves names as probes do, with their cache.
 pub trait NameLookup: Send + Sync + 'static {
-    /// Every address of the name, at most 256. Takes seconds if the resolver does not answer.
-    fn addresses(&self, name: String) -> BoxFuture<'static, Result<Arc<[IpAddr]>, LookupError>>;
+    /// The addresses of the name. Takes seconds if the resolver does not answer.
+    fn addresses(&self, name: String) -> BoxFuture<'static, Result<NameAddresses, LookupError>>;
 }
 
 /// Which addresses may be published to others, who will send their traffic there.

@@ -1,4 +1,4 @@
-//! What was removed recently, so that late news brings nothing back and a reader learns what it missed.
+//! Recent removals, so that a late update does not restore what was removed, and a reader learns what it missed.
 
 use std::hash::Hash;
 

@@ -97,7 +97,7 @@ pub enum WriteError {
     #[error("this is the last instance of its service, and stays")]
     LastInstance,
     /// `If-Match` names an older generation.
-    #[error("If-Match asks for generation {asked}, and the instance has generation {current} now; nothing was removed")]
+    #[error("If-Match names generation {asked}, but the instance now has generation {current}; nothing was removed")]
     StaleGeneration {
         /// The generation that `If-Match` names.
         asked: u64,
@@ -106,20 +106,20 @@ pub enum WriteError {
     },
     /// The store's file is no longer at its path.
     #[error(
-        "the store's file was deleted, moved or replaced while the server runs, so nothing is written any more; reads go on; \
-         put the file back, if there is one, and restart the server"
+        "the store's file was deleted, moved or replaced while the server runs, so nothing is written any more; reads still work; put the \
+            file back if you can, and restart the server"
     )]
     FileLost,
     /// No space left.
-    #[error("the disk of the store is full; nothing was changed; reads go on")]
+    #[error("the disk of the store is full; nothing was changed; reads still work")]
     DiskFull,
     /// The file, its folder or its file system is read-only.
     #[error(
-        "the store's file or its file system is read-only; nothing was changed; reads go on; make it writable, no restart is needed"
+        "the store's file or its file system is read-only; nothing was changed; reads still work; make it writable, no restart is needed"
     )]
     ReadOnly,
     /// Another program holds SQLite's lock.
-    #[error("another program has the store's file locked; nothing was changed; reads go on; try again")]
+    #[error("another program has the store's file locked; nothing was changed; reads still work; try again")]
     Locked,
     /// The writer's queue is full.
     #[error("too many writes are waiting; try again")]
@@ -191,21 +191,20 @@ impl fmt::Display for FullService {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ClusterError {
     /// Not sent, because the API has not answered for a while.
-    #[error("the Kubernetes API does not answer, so nothing was changed; reads go on; try again")]
+    #[error("the Kubernetes API does not answer, so nothing was changed; reads still work; try again")]
     Away {
         /// Seconds, ≥ 1.
         retry_after: u64,
     },
     /// Nothing is written before it is known what the policies allow.
-    #[error("the policies of namespaces are not known yet, so nothing was changed; reads go on; try again")]
+    #[error("the policies of namespaces are not known yet, so nothing was changed; reads still work; try again")]
     PoliciesUnknown,
     /// Nothing is written before it is known which policies apply to the namespace.
     #[error("namespace {0} does not exist in the cluster or is not known yet; create it, or try again")]
     NamespaceUnknown(Namespace),
     /// Sent, but no answer came in time.
     #[error(
-        "the Kubernetes API did not answer in time, so it is not known whether the change was made; the same call again \
-         is safe"
+        "the Kubernetes API did not answer in time, so it is not known whether the change was made; it is safe to repeat the call"
     )]
     Unanswered,
     /// 429.
@@ -215,7 +214,7 @@ pub enum ClusterError {
         retry_after: u64,
     },
     /// Others changed the object before each attempt of this replica.
-    #[error("too many changes of {0} at once; nothing of this one was made; try again")]
+    #[error("too many changes to {0} at once; this one was not made; try again")]
     Contended(ServiceKey),
     /// RBAC.
     #[error(
@@ -240,14 +239,14 @@ pub enum ClusterError {
     Invalid(String),
     /// The object would exceed 1.5 MiB.
     #[error(
-        "with this the service is larger than Kubernetes stores; give its instances less metadata, or use two services"
+        "with this change, the service would be larger than Kubernetes can store; give its instances less metadata, or use two services"
     )]
     TooLarge,
     /// etcd is full.
-    #[error("the cluster's etcd is full; nothing was changed; reads go on")]
+    #[error("the cluster's etcd is full; nothing was changed; reads still work")]
     Full,
     /// Only the replica that leads can do it.
-    #[error("another replica leads, and only that one can do this; nothing was changed; try again")]
+    #[error("only the leading replica can do this, and this one does not lead; nothing was changed; try again")]
     NotLeading,
     /// Another install writes the object's status.
     #[error(

@@ -47,7 +47,8 @@ pub enum OpenError {
         target: PathBuf,
     },
     /// A link, or something else than a plain file, in the place of one of the store's own files.
-    #[error("{} is not a plain file of one name, so it is neither followed nor written; see who put it there, and remove it", .0.display())]
+    #[error("{} is a link or has several names (hard links), so it is neither followed nor written; find out who put it there, and remove \
+        it", .0.display())]
     PlantedLink(PathBuf),
     /// The file has other names, which the lock would not cover.
     #[error(
@@ -66,8 +67,8 @@ pub enum OpenError {
     Foreign(PathBuf),
     /// The legacy gateway's file.
     #[error(
-        "{path} is the database of the Go microservice gateway (table service_infos); nothing was changed; give another DB_PATH, and \
-         `portolan import {path} --db THAT` brings its services there", path = .0.display()
+        "{path} is the database of the Go microservice gateway (table service_infos); nothing was changed; give another DB_PATH, and import \
+            its services with `portolan import {path} --db NEW_DB_PATH`", path = .0.display()
     )]
     Seed(PathBuf),
     /// Written by a later version.

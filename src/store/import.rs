@@ -159,7 +159,7 @@ impl Plan {
     }
 
     /// Closes the file in order, as it was.
-    pub fn abandon(self) {
+    pub fn abandon(mut self) {
         self.engine.close();
     }
 }

@@ -129,7 +129,7 @@ impl TimedEnds {
                 Err(error) => {
                     tracing::warn!(
                         %service,
-                        "what was to end at {until} could not be ended; it will be tried again: {error}"
+                        "a drain or acknowledgement was due to end at {until}, but could not be ended; this is tried again: {error}"
                     );
                 }
                 // The feed brings the rest.

@@ -45,7 +45,7 @@ pub struct Availability {
     /// Proved up or down; includes `unhealthy_seconds` and `degraded_seconds`.
     #[schema(required = true, minimum = 0)]
     pub known_seconds: f64,
-    /// Proved down. Of a service: no instance that is not drained was healthy, and one was unhealthy.
+    /// Proved down. A service is down while none of its undrained instances is healthy and at least one is unhealthy.
     #[schema(required = true, minimum = 0)]
     pub unhealthy_seconds: f64,
     /// Up, while an instance was unhealthy; counts as available.

@@ -114,7 +114,7 @@ codes! {
     TransferCoding "transfer_coding" NOT_IMPLEMENTED,
     /// The request asks for a healthy instance and none is.
     NoHealthyInstance "no_healthy_instance" SERVICE_UNAVAILABLE,
-    /// The store's file cannot be written now; reads go on.
+    /// The store's file cannot be written now; reads still work.
     ReadOnly "read_only" SERVICE_UNAVAILABLE,
     /// A queue is full, or another program has the store's file locked; `Retry-After` says when to ask again.
     Busy "busy" SERVICE_UNAVAILABLE,

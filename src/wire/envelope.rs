@@ -66,6 +66,18 @@ pub struct OneService {
     pub checks: Option<Vec<Checked>>,
 }
 
+/// The envelope of a service whose failures were acknowledged, or are no longer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AcknowledgedService {
+    /// True.
+    pub success: bool,
+    /// What was done.
+    pub message: Box<str>,
+    /// The service. Where reads need a token, absent for a caller who owns none of its instances and whose token lacks the scope `read`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Service>,
+}
+
 /// The envelope of a list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ManyServices {

@@ -33,7 +33,7 @@ impl Metadata {
 }
 
 impl<K: Into<Box<str>>, V: Into<Box<str>>> FromIterator<(K, V)> for Metadata {
-    /// Of a key that comes twice the later value counts.
+    /// If a key comes twice, the later value counts.
     fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
         let mut all: Vec<(Box<str>, Box<str>)> =
             entries.into_iter().map(|(key, value)| (key.into(), value.into())).collect();

@@ -41,7 +41,9 @@ pub mod words;
 pub use availability::{Availability, ManyAvailabilities, OneAvailability, Outage, Outages};
 pub use check::{Check, NamedCheck};
 pub use code::Code;
-pub use envelope::{Alive, Counted, Done, Heard, History, ManyServices, OneService, Probing, Root, Stats};
+pub use envelope::{
+    AcknowledgedService, Alive, Counted, Done, Heard, History, ManyServices, OneService, Probing, Root, Stats,
+};
 pub use history::HistoryEntry;
 pub use lifecycle::{Acknowledgement, AcknowledgementRequest, BeatRequest, Drain, DrainRequest, HeardBeat, Warning};
 pub use metadata::Metadata;

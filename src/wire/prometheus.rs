@@ -38,7 +38,7 @@ impl TargetGroup {
             ("version", spec.version.clone()),
             ("zone", spec.zone.clone()),
             ("base_url", base.redacted().to_string()),
-            ("drained", instance.drain.is_some().to_string()),
+            ("drained", instance.is_drained().to_string()),
             // Commas on both sides, as other discoveries write them, so that `.*,canary,.*` matches one tag.
             ("tags", if spec.tags.is_empty() { String::new() } else { format!(",{},", spec.tags.join(",")) }),
         ];
@@ -46,7 +46,7 @@ impl TargetGroup {
         let mut labels: BTreeMap<String, String> = known.collect();
         labels.insert("__scheme__".to_owned(), scheme.to_owned());
         for (key, value) in spec.metadata.iter().take(MAX_METADATA_LABELS) {
-            // Of two keys that are one label the first in order counts.
+            // If two keys become the same label, the first in order counts.
             labels.entry(format!("{META}metadata_{}", sanitised(key))).or_insert_with(|| value.clone());
         }
         Self { targets: [format!("{}:{}", base.host(), base.port())], labels }

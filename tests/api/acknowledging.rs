@@ -1,10 +1,12 @@
 //! Acknowledgements of failures through the API.
 
+use portolan::api::access::Scopes;
 use portolan::model::outcome::Health;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::app::{Answer, Options, TestApp, token};
+use crate::schema::Schemas;
 use crate::watching::Watch;
 
 async fn put(app: &TestApp, target: &str, body: &Value) -> Answer {
@@ -37,9 +39,9 @@ async fn a_failure_is_acknowledged_and_a_new_one_is_not() {
     let given = put(&app, &path, &json!({"note": "disk ordered \u{1f427}", "for_seconds": 1800})).await.ok();
     assert_eq!(given["message"], "Failure acknowledged");
     assert_eq!(app.catalog.read().revision(), revision + 1);
-    let told = watch.named("change").await;
+    let change = watch.named("change").await;
     let listed = app.get("/api/v1/services").await.ok();
-    for shown in [&given["data"], &told["upserts"][0], &listed["data"][0]] {
+    for shown in [&given["data"], &change["upserts"][0], &listed["data"][0]] {
         for known in [&shown["acknowledged"], &instance(shown, "a")["acknowledged"]] {
             assert_eq!((&known["note"], &known["by"]), (&json!("disk ordered \u{1f427}"), &json!("anonymous")));
             assert!(known["since"].is_string() && known["until"].is_string(), "{known}");
@@ -49,8 +51,8 @@ async fn a_failure_is_acknowledged_and_a_new_one_is_not() {
         assert_eq!(shown["status"], "healthy", "it changes nothing else");
     }
     app.set_health("default/s", "b", Health::Unhealthy).await;
-    let told = watch.named("change").await;
-    let shown = &told["upserts"][0];
+    let change = watch.named("change").await;
+    let shown = &change["upserts"][0];
     assert!(shown.get("acknowledged").is_none() && instance(shown, "a").get("acknowledged").is_none(), "{shown}");
     let history = app.get("/api/v1/services/history?name=s&limit=3").await.ok();
     let events: Vec<_> = history["data"].as_array().expect("entries").iter().map(|e| e["event"].as_str()).collect();
@@ -143,4 +145,30 @@ async fn whoever_may_write_in_the_namespace_acknowledges() {
     assert_eq!(call(Some(elsewhere)).await.refusal(403), "namespace_forbidden");
     let given = call(Some(token("alice", None, None))).await.ok();
     assert_eq!(given["data"]["acknowledged"]["by"], "alice");
+}
+
+#[tokio::test]
+async fn whoever_may_not_read_the_service_acknowledges_without_seeing_it() {
+    let only_register = Some(Scopes { read: false, register: true, admin: false });
+    let (owner, other) = (token("owner", None, only_register), token("other", None, only_register));
+    for read_auth in [false, true] {
+        let app = TestApp::with(Options { auth: true, read_auth, ..Options::default() }).await;
+        let register = app.request(Method::POST, "/api/v1/services/register");
+        let register = register.json(&json!({"name": "s", "base_url": "http://127.0.0.1:9"}));
+        let id = app.send(register.bearer_auth(&owner)).await.ok()["data"]["id"].take();
+        app.set_health("default/s", "default", Health::Unhealthy).await;
+        let path = format!("/api/v1/services/{}/acknowledgement", id.as_str().expect("an id"));
+        for method in [Method::PUT, Method::DELETE, Method::DELETE] {
+            for (token, sees) in [(&other, !read_auth), (&owner, true)] {
+                let request = app.request(method.clone(), &path).bearer_auth(token);
+                let given = app.send(request.json(&json!({"note": "n"}))).await.ok();
+                assert_eq!(given.get("data").is_some(), sees, "{method} {given}");
+                Schemas::load().check(method.as_str(), &path, 200, &given);
+            }
+            let snapshot = app.catalog.read();
+            let service = snapshot.get("default/s").expect("registered").service();
+            let acknowledged = service.instances[0].acknowledged.is_some();
+            assert_eq!(acknowledged, method == Method::PUT, "it counts all the same");
+        }
+    }
 }

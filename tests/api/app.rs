@@ -15,7 +15,7 @@ use portolan::catalog::{Catalog, Epoch};
 use portolan::model::health::CheckState;
 use portolan::model::name::CheckName;
 use portolan::model::outcome::{Health, Outcome, Reason, Stage, Timings, Transition, Verdict};
-use portolan::model::ports::{AlwaysLeads, AnyNamespace, EmptyServices, Freshness, PassOn};
+use portolan::model::ports::{AlwaysLeads, AnyNamespace, EmptyServices, Freshness, Heartbeats, PassOn};
 use portolan::model::probe::{HealthChange, ProbeRow};
 use portolan::model::service::{InstanceId, Warning};
 use portolan::model::time::{Clock, Now, UnixMs};
@@ -57,6 +57,8 @@ pub(crate) struct Options {
     pub(crate) audit: Option<std::path::PathBuf>,
     /// Runs a prober; without one the server behaves as if its prober had ended.
     pub(crate) prober: Option<ProberSettings>,
+    /// Hears heartbeats and registrations instead of the prober.
+    pub(crate) heartbeats: Option<Arc<dyn Heartbeats>>,
     /// How old what is read may be.
     pub(crate) empty_services: Option<Arc<dyn EmptyServices>>,
     pub(crate) freshness: Option<Arc<dyn Freshness>>,
@@ -94,6 +96,7 @@ impl Default for Options {
             log: None,
             audit: None,
             prober: None,
+            heartbeats: None,
             empty_services: None,
             freshness: None,
             pass_on: None,
@@ -200,7 +203,7 @@ impl TestApp {
             catalog: Arc::clone(&catalog),
             registrar: Arc::new(store.clone()),
             on_demand: Arc::new(on_demand.clone()),
-            heartbeats: Arc::new(on_demand.clone()),
+            heartbeats: options.heartbeats.take().unwrap_or_else(|| Arc::new(on_demand.clone())),
             probing: Arc::new(on_demand),
             addresses: Arc::new(policy()),
             policies: Arc::new(AnyNamespace),

@@ -183,3 +183,22 @@ async fn evidence_is_for_those_whose_token_covers_it() {
     let report = app.send(app.request(Method::GET, &history).bearer_auth(&reader)).await.ok();
     assert_eq!(report["data"][0]["evidence"]["code"], 200);
 }
+
+#[tokio::test]
+async fn where_reads_need_a_token_an_observer_must_read_or_own_the_service() {
+    let prober = Some(ProberSettings::default());
+    let app = TestApp::with(Options { auth: true, read_auth: true, prober, ..Options::default() }).await;
+    let target = Target::start().await;
+    let only_register = Some(Scopes { read: false, register: true, admin: false });
+    let owner = token("owner", None, only_register);
+    let request = app.request(Method::POST, "/api/v1/services/register").bearer_auth(&owner);
+    let answer = app.send(request.json(&target.body("a", "default"))).await.ok();
+    let path = format!("/api/v1/services/{}/health-check?observe=true", answer["data"]["id"].as_str().expect("an id"));
+    let observe = async |token: &str| app.send(app.request(Method::POST, &path).bearer_auth(token)).await;
+    for seen_by in [owner, token("reader", None, None)] {
+        assert_eq!(observe(&seen_by).await.ok()["data"]["name"], "a");
+    }
+    let refused = observe(&token("other", None, only_register)).await;
+    assert_eq!(refused.refusal(403), "insufficient_scope");
+    assert!(refused.header("www-authenticate").contains("scope=\"read\""));
+}

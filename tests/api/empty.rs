@@ -2,22 +2,40 @@
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use portolan::model::name::ServiceKey;
 use portolan::model::ports::EmptyServices;
+use tokio::sync::watch;
 
 use crate::app::{Options, TestApp, token};
 
-/// `NAMESPACE/web` of any namespace has no instance.
-struct Web;
+/// `NAMESPACE/web` of any namespace has no instance, for this reason; none if it does not exist.
+struct Web(watch::Receiver<Option<&'static str>>);
 
 impl EmptyServices for Web {
     fn why_empty(&self, key: &ServiceKey) -> Option<String> {
-        (key.name() == "web").then(|| "the core Service web has no endpoints now".to_owned())
+        self.0.borrow().filter(|_| key.name() == "web").map(str::to_owned)
+    }
+
+    fn reason_changed(&self, key: &ServiceKey) -> BoxFuture<'static, ()> {
+        let (mut reasons, is_web) = (self.0.clone(), key.name() == "web");
+        reasons.mark_unchanged();
+        Box::pin(async move {
+            if !is_web || reasons.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        })
     }
 }
 
+/// A server on which `web` is empty for the reason that the sender gives.
+pub(crate) fn empty_for(reason: &'static str) -> (Options, watch::Sender<Option<&'static str>>) {
+    let (sender, reasons) = watch::channel(Some(reason));
+    (Options { empty_services: Some(Arc::new(Web(reasons))), ..Options::default() }, sender)
+}
+
 fn options() -> Options {
-    Options { empty_services: Some(Arc::new(Web)), ..Options::default() }
+    empty_for("the core Service web has no endpoints now").0
 }
 
 #[tokio::test]

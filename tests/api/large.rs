@@ -5,8 +5,9 @@ use std::time::Duration;
 use portolan::api::InFlightLimits;
 use portolan::model::mirror::VerdictsFrom;
 use portolan::model::outcome::Health;
-use portolan::model::time::UnixMs;
+use portolan::model::time::{Clock, UnixMs};
 use reqwest::Method;
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Map, Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -198,4 +199,50 @@ async fn the_series_of_every_service_end_as_metrics_do() {
     assert_eq!(text.matches("portolan_service_instances{namespace=\"default\"").count(), 1500);
     assert_eq!(text.matches("# EOF\n").count(), 1);
     assert!(text.ends_with("# EOF\n"));
+}
+
+/// Reads that the server says are left.
+fn left(headers: &reqwest::header::HeaderMap) -> usize {
+    let limit = headers["ratelimit"].to_str().expect("ASCII");
+    let left = limit.split("r=").nth(1).and_then(|rest| rest.split(';').next());
+    left.and_then(|left| left.parse().ok()).unwrap_or_else(|| panic!("{limit}"))
+}
+
+#[tokio::test]
+async fn head_counts_like_get() {
+    // Nothing of what was spent comes back.
+    let clock = Clock::manual(Clock::system().now());
+    let app = serving(8, 60_000, Options { reads: Some(1000), clock, ..Options::default() }).await;
+    let mut before = left(&app.get("/").await.headers);
+    for target in ["/sd/prometheus", LIST, "/api/v1/services/discover?name=s1", "/api/v1/watch"] {
+        let mut costs = Vec::new();
+        for method in [Method::GET, Method::HEAD] {
+            let answer = app.request(method, target).send().await.expect("an answer");
+            assert_eq!(answer.status(), 200, "{target}");
+            let after = left(answer.headers());
+            costs.push(before - after);
+            before = after;
+        }
+        assert!(costs[0] > 1, "{target} is large");
+        assert_eq!(costs[0], costs[1], "{target}");
+    }
+}
+
+#[tokio::test]
+async fn series_are_counted_off_the_serving_thread() {
+    let app = serving(1500, 0, quick()).await;
+    // The server runs on this thread. GET also sends the series, which HEAD only counts.
+    let mut least = Vec::new();
+    for method in [Method::GET, Method::HEAD] {
+        let mut took = Duration::MAX;
+        for _ in 0..5 {
+            let begin = clock_gettime(ClockId::ThreadCPUTime);
+            let answer = app.send(app.request(method.clone(), "/metrics")).await;
+            let used = Duration::try_from(clock_gettime(ClockId::ThreadCPUTime) - begin).expect("it only grows");
+            assert_eq!(answer.status, 200);
+            took = took.min(used);
+        }
+        least.push(took);
+    }
+    assert!(least[1] * 4 < least[0], "{least:?}");
 }

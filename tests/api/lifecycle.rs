@@ -198,8 +198,8 @@ async fn a_drained_instance_is_shown_and_never_selected() {
     let drain = path(&service, "a", "drain");
     let drained = put(&app, &drain, &json!({"reason": "kernel \u{1f427}", "for_seconds": 1800})).await.ok();
     assert_eq!(drained["message"], "Instance drained");
-    let told = watch.named("change").await;
-    for shown in [&drained["data"], &told["upserts"][0], &found(&app, "").await] {
+    let change = watch.named("change").await;
+    for shown in [&drained["data"], &change["upserts"][0], &found(&app, "").await] {
         let a = instance(shown, "a");
         assert_eq!((&a["weight"], &a["status"]), (&json!(200), &json!("healthy")), "both stay");
         assert_eq!((&a["drain"]["reason"], &a["drain"]["by"]), (&json!("kernel \u{1f427}"), &json!("anonymous")));
@@ -234,8 +234,8 @@ async fn a_drained_instance_is_shown_and_never_selected() {
     app.delete(&drain).await.ok();
     assert_eq!(app.catalog.read().revision(), revision, "there was none to end");
     let history = app.get("/api/v1/services/history?name=s&instance=a").await.ok();
-    let told: Vec<_> = history["data"].as_array().expect("entries").iter().map(|e| e["event"].as_str()).collect();
-    assert_eq!(told, ["undrained", "drained", "drained", "health"].map(Some));
+    let events: Vec<_> = history["data"].as_array().expect("entries").iter().map(|e| e["event"].as_str()).collect();
+    assert_eq!(events, ["undrained", "drained", "drained", "health"].map(Some));
     assert_eq!(history["data"][1]["message"], "drained by anonymous: disk");
 }
 
@@ -341,7 +341,7 @@ async fn a_process_that_was_replaced_does_not_keep_its_successors_registration_a
     let second = instance(&successor, "a")["generation"].clone();
     let late = beat(&first.to_string()).await;
     assert_eq!(late.refusal(412), "stale_generation");
-    assert!(late.text().contains(&format!("generation {second} now")), "{}", late.text());
+    assert!(late.text().contains(&format!("now has generation {second}")), "{}", late.text());
     beat(&second.to_string()).await.ok();
     assert_eq!(beat("x").await.refusal(400), "invalid_parameter");
 }

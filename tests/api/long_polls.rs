@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::app::{Answer, Options, TestApp, token_for};
+use crate::empty::empty_for;
 
 const DISCOVER: &str = "/api/v1/services/discover?name=s";
 const LIST: &str = "/api/v1/services?namespace=*";
@@ -63,7 +64,7 @@ async fn a_first_request_and_one_that_knows_another_answer_are_answered_at_once(
         let plain = app.get(target).await;
         assert!(!plain.headers.contains_key("portolan-cursor"), "only to those that wait");
         assert_eq!(first.json(), plain.json());
-        // Of an answer that this server never gave, as after a change that was long ago.
+        // The cursor of an answer that this server never gave, as after a change long ago.
         let old = app.get(&format!("{target}&wait=5m&cursor=0123456789abcdef")).await;
         assert_eq!((old.json(), cursor(&old)), (plain.json(), cursor(&first)));
     }
@@ -112,6 +113,33 @@ async fn a_refusal_waits_for_its_end() {
     let gone = waiting(&app, &target).await;
     app.delete("/api/v1/services/deregister?name=s").await.ok();
     assert_eq!(woken(gone).await.refusal(404), "service_not_found");
+}
+
+#[tokio::test]
+async fn a_refusal_wakes_when_its_code_or_its_reason_changes() {
+    const WEB: &str = "/api/v1/services/discover?name=web";
+    let (options, reasons) = empty_for("the core Service web has no endpoints now");
+    let app = Arc::new(TestApp::with(options).await);
+    app.add("s").await;
+    let others = [LIST, DISCOVER, "/api/v1/services/discover?name=other"];
+    let others = futures::future::join_all(others.map(|target| waiting(&app, target))).await;
+
+    let empty = waiting(&app, WEB).await;
+    reasons.send_replace(Some("the core Service web has no endpoints now"));
+    settle(&empty).await;
+    reasons.send_replace(Some("there is no core Service web in this namespace; create it"));
+    let answer = woken(empty).await;
+    assert_eq!(answer.refusal(503), "no_healthy_instance");
+    assert!(answer.text().contains("there is no core Service web"), "{}", answer.text());
+    let empty = waiting(&app, WEB).await;
+    reasons.send_replace(None);
+    assert_eq!(woken(empty).await.refusal(404), "service_not_found");
+    let absent = waiting(&app, WEB).await;
+    reasons.send_replace(Some("the core Service web has no endpoints now"));
+    assert_eq!(woken(absent).await.refusal(503), "no_healthy_instance");
+    for other in &others {
+        settle(other).await;
+    }
 }
 
 #[tokio::test]

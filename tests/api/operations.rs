@@ -1,13 +1,18 @@
 //! What operators ask, and what every route shares.
 
 use std::io::Write;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use portolan::model::ports::Freshness;
 use reqwest::Method;
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::app::{Options, TestApp};
 
@@ -230,7 +235,7 @@ async fn every_answer_leaves_one_line() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    let text = tokio::time::timeout(Duration::from_mins(2), lines).await.expect("six lines");
+    let text = timeout(Duration::from_mins(2), lines).await.expect("six lines");
     let size = hot.bytes.len();
     let expected = [
         "POST /api/v1/services/register 200".to_owned(),
@@ -244,4 +249,53 @@ async fn every_answer_leaves_one_line() {
     for (line, expected) in text.lines().zip(expected) {
         assert!(line.contains(&format!(" 127.0.0.1 {expected}")), "{line}: no {expected}");
     }
+}
+
+/// Stops each rendering of the metrics until the sender is gone.
+struct Gate {
+    reached: AtomicBool,
+    released: Mutex<Receiver<()>>,
+    serving: ThreadId,
+}
+
+impl Freshness for Gate {
+    fn stale_for(&self) -> Option<Duration> {
+        if thread::current().id() != self.serving {
+            self.reached.store(true, Ordering::Relaxed);
+            let _ = self.released.lock().expect("not poisoned").recv();
+        }
+        None
+    }
+
+    fn probes_here(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_queues_no_more_than_one_rendering() {
+    const PATIENCE: Duration = Duration::from_mins(1);
+    let (release, released) = channel();
+    let (reached, released) = (AtomicBool::new(false), Mutex::new(released));
+    let gate = Arc::new(Gate { reached, released, serving: thread::current().id() });
+    let app = TestApp::with(Options { freshness: Some(gate.clone()), ..Options::default() }).await;
+    let mut leaves = TcpStream::connect(app.address).await.expect("it listens");
+    leaves.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("it reads");
+    let begun = async {
+        while !gate.reached.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, begun).await.expect("it renders");
+    drop(leaves);
+    let both = async { tokio::join!(app.get("/metrics"), app.get("/sd/prometheus")) };
+    let (metrics, targets) = timeout(PATIENCE, both).await.expect("neither waits for the work");
+    for refused in [metrics, targets] {
+        assert_eq!(refused.header("retry-after"), "1");
+        assert_eq!(refused.refusal(503), "busy");
+    }
+    drop(release);
+    let metrics = timeout(PATIENCE, app.get("/metrics")).await.expect("its turn ended with the work");
+    assert!(metrics.text().contains("portolan_rejected_total{reason=\"renderings\"} 2"), "{}", metrics.text());
+    assert_eq!(app.get("/sd/prometheus").await.status, 200);
 }

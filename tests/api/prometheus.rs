@@ -11,7 +11,7 @@ const PATH: &str = "/sd/prometheus";
 async fn groups(app: &TestApp, query: &str) -> Vec<Value> {
     let answer = app.get(&format!("{PATH}{query}")).await;
     let kind = answer.headers["content-type"].to_str().expect("ASCII");
-    // Of the types that Prometheus takes.
+    // One of the types that Prometheus takes.
     assert_eq!((answer.status, kind), (StatusCode::OK, "application/json; charset=utf-8"));
     answer.json().as_array().expect("a list").clone()
 }
@@ -29,7 +29,7 @@ async fn every_instance_is_a_target_whatever_its_health() {
         .into_iter()
         .collect();
     for body in [
-        json!({"name": "users", "instance": "b", "base_url": "https://users.test", "namespace": "shop"}),
+        json!({"name": "users", "instance": "b", "base_url": "https://users.test", "namespace": "shop", "weight": 0}),
         json!({"name": "users", "instance": "a", "base_url": "http://[2001:db8::1]:81/x", "namespace": "shop",
                "version": "1.2.0", "zone": "east", "tags": ["canary", "blue"], "metadata": metadata}),
         json!({"name": "carts", "base_url": "grpc://127.0.0.1:9090"}),
@@ -62,6 +62,10 @@ async fn every_instance_is_a_target_whatever_its_health() {
         assert_eq!(labels[label], value, "{label} of {labels}");
     }
     assert_eq!(all[2]["labels"]["__scheme__"], "https");
+    let drained = |groups: &[Value]| {
+        groups.iter().map(|group| group["labels"]["__meta_portolan_drained"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(drained(&all), ["false", "false", "true"], "a weight of 0 drains");
     assert_eq!(targets(&groups(&app, "?namespace=default").await), ["127.0.0.1:9090"]);
     assert_eq!(targets(&groups(&app, "?status=unhealthy").await), ["[2001:db8::1]:81"]);
     assert_eq!(targets(&groups(&app, "?namespace=*&meta.team=red").await), ["[2001:db8::1]:81"]);

@@ -1,6 +1,12 @@
 //! What a register call does, and what it refuses.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use portolan::model::name::InstanceName;
 use portolan::model::outcome::Health;
+use portolan::model::ports::{Beat, BeatError, Heard, Heartbeats};
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
@@ -29,6 +35,35 @@ async fn the_same_again_renews_and_moves_nothing() {
     assert_eq!(again["data"]["instances"][0]["generation"], first["data"]["instances"][0]["generation"]);
     assert_eq!(app.catalog.read().revision(), revision);
     assert!(again.get("warnings").is_none());
+}
+
+/// As while an instance is being removed: so many registrations are not heard.
+struct Leaving(AtomicUsize);
+
+impl Heartbeats for Leaving {
+    fn beat(&self, _: uuid::Uuid, _: &InstanceName, _: Beat) -> Result<Heard, BeatError> {
+        Err(BeatError::Leaving)
+    }
+
+    fn registered(&self, _: uuid::Uuid, _: &InstanceName) -> Result<Heard, BeatError> {
+        let left = self.0.try_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        if left.is_ok() { Err(BeatError::Leaving) } else { Ok(Heard { ttl: Duration::from_secs(30) }) }
+    }
+}
+
+#[tokio::test]
+async fn a_renewal_of_an_instance_that_is_being_removed_is_not_acknowledged() {
+    let leaving = Arc::new(Leaving(AtomicUsize::new(0)));
+    let app = TestApp::with(Options { heartbeats: Some(leaving.clone()), ..Options::default() }).await;
+    let leased = json!({"name": "a", "base_url": "http://127.0.0.1:9", "ttl_seconds": 30});
+    app.register(&leased).await.ok();
+    leaving.0.store(1, Ordering::SeqCst);
+    app.register(&leased).await.ok();
+    assert_eq!(leaving.0.load(Ordering::SeqCst), 0, "it went past the queue, and then through it");
+    leaving.0.store(2, Ordering::SeqCst);
+    let refused = app.register(&leased).await;
+    assert_eq!((refused.refusal(503), refused.header("retry-after")), ("busy".to_owned(), "1"));
+    app.register(&leased).await.ok();
 }
 
 #[tokio::test]

@@ -46,8 +46,7 @@ async fn a_late_shutdown_cannot_remove_its_successor() {
     assert_eq!(refused.refusal(412), "stale_generation");
     let now =
         current["data"]["instances"].as_array().expect("a list").iter().find(|i| i["name"] == "a").expect("there");
-    let both =
-        format!("If-Match asks for generation {stale}, and the instance has generation {} now", now["generation"]);
+    let both = format!("If-Match names generation {stale}, but the instance now has generation {}", now["generation"]);
     let message = refused.json()["error"].take();
     assert!(message.as_str().is_some_and(|message| message.starts_with(&both)), "{message}");
     let by_name = "/api/v1/services/deregister?name=s&instance=a";

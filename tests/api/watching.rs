@@ -310,7 +310,7 @@ async fn watches_are_bounded_and_a_seat_comes_back() {
         }
     })
     .await
-    .expect("a seat is free again");
+    .expect("a slot is free again");
 }
 
 #[tokio::test]
@@ -450,21 +450,23 @@ async fn a_large_commit_comes_in_small_events_of_which_the_last_has_the_cursor()
 
 #[tokio::test]
 async fn a_watch_counts_like_a_list_of_what_it_sends() {
-    let app = TestApp::with(Options { reads: Some(20), ..Options::default() }).await;
+    let app = TestApp::with(Options { reads: Some(30), ..Options::default() }).await;
     let long: serde_json::Map<_, _> = (0..60).map(|n| (format!("key-{n}"), "x".repeat(1000).into())).collect();
     for n in 0..8 {
         app.register(&json!({"name": format!("s{n}"), "base_url": "http://127.0.0.1:9", "metadata": long})).await.ok();
     }
-    // About 1 MB, each 32 KiB of which counts: more than the quota.
+    // About 1 MB, each 32 KiB of which counts: more than the registrations have left of the quota.
     let cursor = Watch::open(&app, "").await.snapshot().await.1;
     for target in ["/api/v1/watch", "/api/v1/services", "/api/v1/watch?cursor=0123456789abcdef.1"] {
         let refused = app.get(target).await;
         let hint = refused.json()["hint"].as_str().expect("a hint").to_owned();
-        assert!(hint.contains("127.0.0.1 may make 20 reads a minute"), "{hint}");
+        assert!(hint.contains("127.0.0.1 may make 30 reads a minute"), "{hint}");
         assert!(refused.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds > 1));
         assert_eq!(refused.refusal(429), "rate_limited", "{target}");
     }
     let mut goes_on = Watch::open(&app, &format!("?cursor={cursor}")).await;
     assert_eq!(goes_on.event().await.data, json!({"upserts": [], "removed": []}), "what is known costs nothing");
-    app.add("writes-have-their-own").await;
+    let large = json!({"name": "s8", "base_url": "http://127.0.0.1:9"});
+    assert_eq!(app.register(&large).await.refusal(429), "rate_limited", "a write's answer would add to the debt");
+    app.delete("/api/v1/services/deregister?name=s0").await.ok();
 }

@@ -35,8 +35,8 @@ fn what_fails_is_acknowledged_and_shown_with_its_note() {
     assert!(listed.contains("ACKNOWLEDGED") && listed.contains("anonymous: disk ordered"), "{listed}");
     let shown = ok(&server, &["get", "a"]);
     assert!(shown.contains("x  acknowledged for ") && shown.contains("by anonymous: disk ordered"), "{shown}");
-    let told = ok(&server, &["history", "a"]);
-    assert!(told.contains("acknowledged by anonymous for the service, failing: x, y, until "), "{told}");
+    let history = ok(&server, &["history", "a"]);
+    assert!(history.contains("acknowledged by anonymous for the service, failing: x, y, until "), "{history}");
 
     let said = ok(&server, &["unack", "a", "-i", "x"]);
     assert_eq!(said, "no longer acknowledged: default/a/x\n");

@@ -98,7 +98,7 @@ fn an_export_is_imported_whole_with_its_owners_and_ids() {
     assert_eq!(text.matches(r#""drain":{"reason":"new disk","by":"ops""#).count(), 1, "{text}");
     let plain = portolan().args(["export", "--db"]).arg(&db).output().expect("it runs");
     assert!(
-        ended(&plain).1.contains("the lines of 1 drained instance do not say it; --for-import keeps drains"),
+        ended(&plain).1.contains("the lines of 1 drained instance omit the drain; --for-import keeps it"),
         "{plain:?}"
     );
 

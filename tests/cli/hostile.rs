@@ -10,7 +10,7 @@ const EVIL: &str = r#"{"id":"0198c0de-0000-7000-8000-000000000000","name":"\u001
 "status":"healthy\u001b[31m","reason":"a\r\nb","base_url":"http://h\u0007","description":"\u2028","metadata":{"k\u001b]0;t\u0007":"v"},
 "instances":[{"name":"i\u001bc","status":"unhealthy","base_url":"http://\u200f","reason":"\u001b[1A","zone":"\t"}]}"#;
 
-fn harmless(text: &str) {
+fn assert_safe(text: &str) {
     let bad = text.chars().find(|c| *c != '\n' && portolan::model::text::is_hostile(*c));
     assert_eq!(bad, None, "{text:?}");
 }
@@ -30,7 +30,7 @@ fn foreign_text_cannot_move_the_cursor() {
         let (url, asked) = canned("200 OK", body);
         let output = portolan().args(args).args(["--server", &url]).output().expect("it runs");
         assert_eq!(ended(&output).0, 0, "{}", stderr(&output));
-        harmless(&stdout(&output));
+        assert_safe(&stdout(&output));
         assert!(!stdout(&output).is_empty());
         asked.join().expect("a request");
     }
@@ -45,7 +45,7 @@ fn foreign_errors_cannot_move_it_either() {
     let (code, said) = ended(&output);
     assert_eq!(code, 4);
     assert!(said.contains("gone"));
-    harmless(&said);
+    assert_safe(&said);
 }
 
 #[test]

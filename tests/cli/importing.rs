@@ -93,13 +93,13 @@ fn each_row_that_does_not_fit_says_what_it_became_or_what_would_do() {
     let report = stdout(&output);
     for line in [
         "row 2 (Order_Service) -> default/order-service  added: name is not a label of a-z, 0-9 and '-'; it became order-service",
-        "row 3 (user-service) -> default/user-service/127-0-0-1-9081  added: name is another row's too, with another address, so this is a \
+        "row 3 (user-service) -> default/user-service/127-0-0-1-9081  added: name is also the name of another row with a different address, so this row is a \
          further instance; it became instance 127-0-0-1-9081",
         "row 4 (user-service)  left out: row repeats name and address of row 1",
         "row 5 (mail)  does not fit: base_url is not a URL with a host",
-        "; http://localhost:8025 would do",
+        "; try http://localhost:8025",
         "row 6 (metadata)  does not fit: base_url: 169.254.169.254 is link-local (169.254.0.0/16), which is never probed",
-        "row 7 (id 7)  does not fit: name is empty, so nobody could discover it; give it one in the gateway's file; 127-0-0-1-8087 would do",
+        "row 7 (id 7)  does not fit: name is empty, so nobody could discover it; give it one in the gateway's file; try 127-0-0-1-8087",
         "row 8 (notes) -> default/notes  added: metadata is not JSON",
         "nothing was imported into portolan.db: 3 of 8 rows do not fit",
     ] {
@@ -178,7 +178,7 @@ fn the_gateways_own_file_is_never_a_store() {
         portolan().current_dir(folder.path()).args(["serve"]).env("SERVER_PORT", "0").output().expect("it runs");
     let (code, said) = ended(&output);
     assert!(
-        code == 1 && said.contains("`portolan import ") && said.contains("services.db --db THAT`"),
+        code == 1 && said.contains("`portolan import ") && said.contains("services.db --db NEW_DB_PATH`"),
         "{code} {said}"
     );
     assert_eq!(files(folder.path()), before);
@@ -254,7 +254,7 @@ fn lines_come_from_a_pipe_and_repeats_are_found() {
     for line in [
         "row 3 (a) -> shop/a  left out: row repeats row 1",
         "row 4 (a) -> shop/a  does not fit: instance is that of row 1, which has other content; give each address a name of its own; \
-         127-0-0-1-2 would do",
+         try 127-0-0-1-2",
         "row 5 (b)  does not fit: chek: unknown; did you mean check?",
         "row 6  does not fit: line is not JSON",
         "row 7 (d)  does not fit: name is given twice",

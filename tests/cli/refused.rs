@@ -140,14 +140,14 @@ fn only_what_a_token_lacks_is_named_and_offered() {
     assert_eq!(ended(&plain).0, 0, "{}", stderr(&plain));
 
     let refused = with(&server, &minted(&["--scope", "read"]), &MAIL);
-    assert!(stderr(&refused).contains("scope lacks register"), "{}", stderr(&refused));
+    assert!(stderr(&refused).contains("the scope register, which the token lacks"), "{}", stderr(&refused));
     let command = printed(&refused);
     assert_eq!(command, "export PORTOLAN_TOKEN=$(portolan token --subject ci)", "read and register are the usual ones");
     done(&followed(&server, &command, &MAIL));
 
     let history = ["history", "mail-service"];
     let refused = with(&server, &minted(&["--scope", "register", "--namespaces", "default"]), &history);
-    assert!(stderr(&refused).contains("scope lacks read"), "{}", stderr(&refused));
+    assert!(stderr(&refused).contains("the scope read, which the token lacks"), "{}", stderr(&refused));
     let command = printed(&refused);
     assert_eq!(command, "export PORTOLAN_TOKEN=$(portolan token --subject ci --namespaces default)");
     done(&followed(&server, &command, &history));

@@ -140,7 +140,7 @@ async fn switching_between_client_and_server_side_apply_is_not_blocked() {
     }
 }
 
-/// Of each object its kind, name and resourceVersion.
+/// The kind, name and resourceVersion of each object.
 async fn versions(kubectl: &Kubectl, file: &str) -> String {
     let columns = "custom-columns=KIND:.kind,NAME:.metadata.name,VERSION:.metadata.resourceVersion";
     kubectl.run(&["get", "-f", file, "--no-headers", "-o", columns]).await.expect("found")
@@ -158,7 +158,7 @@ async fn the_unchanged_file_changes_nothing() {
 
     let before = versions(&kubectl, file).await;
     let said = kubectl.run(&["apply", "-f", file]).await.expect("applied again");
-    // Of a budget kubectl always sends the selector, which the API's types tell it to replace.
+    // For a budget, kubectl always sends the selector, since the API's types ask it to replace that.
     let budget = "poddisruptionbudget.policy/portolan configured";
     let changed: Vec<&str> = said.lines().filter(|line| !line.ends_with(" unchanged") && *line != budget).collect();
     assert!(changed.is_empty() && said.lines().count() > 10, "{said}");

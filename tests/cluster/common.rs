@@ -29,9 +29,7 @@ pub(crate) async fn define(plane: &ControlPlane) {
         let file = repository().join(format!("crds/{file}.yaml"));
         let apply = ["apply", "--server-side", "-f", file.to_str().expect("UTF-8")];
         plane.kubectl().run(&apply).await.expect("the definition is taken");
-        let kind = format!("crd/{kind}.portolan.dev");
-        let wait = ["wait", "--for=condition=Established", "--timeout=30s", &kind];
-        plane.kubectl().run(&wait).await.expect("established");
+        plane.kubectl().until_established(&format!("{kind}.portolan.dev")).await.expect("established");
     }
 }
 

@@ -212,8 +212,7 @@ async fn reading_comes_with_view_and_a_namespaces_administrator_installs_the_res
     let kubectl = plane.kubectl();
     let crds = repository().join("crds");
     kubectl.run(&["apply", "--server-side", "-k", crds.to_str().expect("UTF-8")]).await.expect("applied");
-    let wait = ["wait", "--for=condition=Established", "crd/services.portolan.dev", "--timeout=30s"];
-    kubectl.run(&wait).await.expect("established");
+    kubectl.until_established("services.portolan.dev").await.expect("established");
     kubectl.run(&["create", "namespace", "shop"]).await.expect("created");
     let bind = async |role: &str, user: &str| {
         let args = [format!("--clusterrole={role}"), format!("--user={user}")];

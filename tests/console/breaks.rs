@@ -4,7 +4,7 @@ use portolan::console::data::{HistoryEntry, ProbingOfInstance, ProbingOfService,
 use portolan::console::source::SourceEvent;
 use portolan::model::outcome::{Health, Outcome};
 
-use crate::scene::{CART, Desk, ago, cast, history, passed, refused};
+use crate::scene::{CART, TestConsole, ago, cast, history, passed, refused};
 
 /// Samples, each so many seconds ago, that passed or not.
 fn samples(of: &[(i64, bool)]) -> Vec<Sample> {
@@ -34,15 +34,15 @@ fn explained(last: Outcome, pass: i64, fail: i64, of: &[(i64, bool)], falls: &[i
         evidence: Some(refused(seconds).into()),
         ..history(0).remove(0)
     };
-    let mut desk = Desk::loaded((80, 24));
-    desk.receive(SourceEvent::Probing(
+    let mut console = TestConsole::loaded((80, 24));
+    console.receive(SourceEvent::Probing(
         CART,
         Some(Box::new(ProbingOfService { id: CART, instances: vec![one], live: true })),
     ));
     let falls = falls.iter().enumerate().map(|(n, seconds)| entry(n, *seconds)).collect();
-    desk.receive(SourceEvent::History(CART, falls, None));
-    desk.keys("/name=cart\nX");
-    desk.text()
+    console.receive(SourceEvent::History(CART, falls, None));
+    console.keys("/name=cart\nX");
+    console.text()
 }
 
 fn row<'a>(text: &'a str, label: &str) -> Vec<&'a str> {
@@ -101,19 +101,23 @@ fn of_several_checks_the_one_that_decides_is_shown() {
         last_fail: Some(refused.into()),
         ..plain.clone()
     };
-    let mut desk = Desk::loaded((120, 40));
-    desk.change(cart);
-    assert!(desk.text().contains("b: connection refused"), "before an answer no address is named: {}", desk.text());
-    desk.receive(SourceEvent::Probing(
+    let mut console = TestConsole::loaded((120, 40));
+    console.change(cart);
+    assert!(
+        console.text().contains("b: connection refused"),
+        "before an answer no address is named: {}",
+        console.text()
+    );
+    console.receive(SourceEvent::Probing(
         CART,
         Some(Box::new(ProbingOfService { id: CART, instances: vec![plain, db], live: true })),
     ));
-    assert!(desk.text().contains("b: :5432 refused"), "the address of the check that fails: {}", desk.text());
+    assert!(console.text().contains("b: :5432 refused"), "the address of the check that fails: {}", console.text());
     for keys in ["/name=cart\nX", "d"] {
-        desk.keys(keys);
-        let text = desk.text();
+        console.keys(keys);
+        let text = console.text();
         assert!(text.contains("default: http /live, the server's interval"), "{text}");
-        assert!(text.contains("db: tcp, every 7 s, timeout 5 s, 3 fails / 1 pass, decides"), "{text}");
+        assert!(text.contains("db: tcp, every 7 s, timeout 5 s, 3 failures / 1 pass, decides"), "{text}");
         assert!(text.contains("nothing listens on 10.9.9.9:5432"), "{text}");
     }
 }

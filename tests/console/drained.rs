@@ -6,7 +6,7 @@ use portolan::console::data::{Acknowledgement, Drain, Service};
 use portolan::console::source::{Operation, Request};
 use portolan::model::outcome::Health;
 
-use crate::scene::{CART, CHECKOUT, Desk, ago, cast, instance, service};
+use crate::scene::{CART, CHECKOUT, TestConsole, ago, cast, instance, service};
 
 const SIZES: [(u16, u16); 2] = [(80, 24), (120, 40)];
 
@@ -29,94 +29,98 @@ fn checkout(drained: &[&str]) -> Service {
     checkout
 }
 
-fn place(desk: &mut Desk, name: &str) -> usize {
-    desk.listed().iter().position(|of| of == name).expect("listed")
+fn place(console: &mut TestConsole, name: &str) -> usize {
+    console.listed().iter().position(|of| of == name).expect("listed")
 }
 
 #[test]
 fn what_failed_before_it_was_drained_is_no_fault() {
     for size in SIZES {
-        let mut desk = Desk::loaded(size);
-        assert!(desk.text().contains("✖ down 2"));
+        let mut console = TestConsole::loaded(size);
+        assert!(console.text().contains("✖ down 2"));
         let mut drained = checkout(&["a", "b"]);
         let acknowledged = Acknowledgement { note: "known".into(), by: "ops".into(), since: Some(ago(9)), until: None };
         for known in [None, Some(Box::new(acknowledged))] {
             drained.acknowledged.clone_from(&known);
             drained.instances.iter_mut().for_each(|instance| instance.acknowledged.clone_from(&known));
-            desk.change(drained.clone());
-            let text = desk.text();
+            console.change(drained.clone());
+            let text = console.text();
             assert!(text.contains("✖ down 1") && text.contains("◌ drained  checkout"), "{text}");
             assert!(text.contains("disk swap"), "the drain says why: {text}");
-            assert!(place(&mut desk, "checkout") > place(&mut desk, "cart"), "below what fails");
+            assert!(place(&mut console, "checkout") > place(&mut console, "cart"), "below what fails");
         }
-        desk.keys("/status=down\n");
-        assert_eq!(desk.listed().len(), 1, "no longer down");
-        desk.press(KeyCode::Esc);
-        desk.ctrl('z');
-        assert!(!desk.listed().contains(&"checkout".to_owned()));
+        console.keys("/status=down\n");
+        assert_eq!(console.listed().len(), 1, "no longer down");
+        console.press(KeyCode::Esc);
+        console.ctrl('z');
+        assert!(!console.listed().contains(&"checkout".to_owned()));
     }
 }
 
 #[test]
 fn one_that_fails_beside_a_drained_one_is_still_a_fault() {
-    let mut desk = Desk::loaded((120, 40));
-    desk.change(checkout(&["a"]));
-    assert!(desk.text().contains("✖ down     checkout"), "{}", desk.text());
+    let mut console = TestConsole::loaded((120, 40));
+    console.change(checkout(&["a"]));
+    assert!(console.text().contains("✖ down     checkout"), "{}", console.text());
     assert!(
-        desk.text().contains("b: 10.0.0.5:801 refused"),
+        console.text().contains("b: 10.0.0.5:801 refused"),
         "the row is about the one that is not drained: {}",
-        desk.text()
+        console.text()
     );
     let mut half = checkout(&["a"]);
     half.instances.iter_mut().filter(|i| &*i.name == "b").for_each(|i| i.health = Health::Unknown);
-    desk.change(half);
-    assert!(desk.text().contains("○ unknown  checkout"), "neither down nor drained: {}", desk.text());
-    desk.keys("/status=unknown\n");
-    assert!(desk.listed().contains(&"checkout".to_owned()), "a filter finds what the row says");
+    console.change(half);
+    assert!(console.text().contains("○ unknown  checkout"), "neither down nor drained: {}", console.text());
+    console.keys("/status=unknown\n");
+    assert!(console.listed().contains(&"checkout".to_owned()), "a filter finds what the row says");
 }
 
 #[test]
 fn a_key_is_enough_to_undrain_and_a_name_is_still_asked_for_what_takes_away() {
     for confirm in ["y", "\n"] {
-        let mut desk = Desk::loaded((80, 24));
-        desk.change(checkout(&["a"]));
-        desk.keys("/name=checkout\n\nG");
-        let text = desk.text();
+        let mut console = TestConsole::loaded((80, 24));
+        console.change(checkout(&["a"]));
+        console.keys("/name=checkout\n\nG");
+        let text = console.text();
         assert!(
             text.lines().any(|line| line.contains("drained   a") && line.contains(" 5s ")),
             "since it was drained: {text}"
         );
-        assert!(operations(&desk.keys("mun\n")).is_empty(), "it asks");
-        assert!(desk.text().contains("To undrain instance a of shop/checkout, press Enter or y"), "{}", desk.text());
+        assert!(operations(&console.keys("mun\n")).is_empty(), "it asks");
+        assert!(
+            console.text().contains("To undrain instance a of shop/checkout, press Enter or y"),
+            "{}",
+            console.text()
+        );
         let wanted = Operation::Undrain { service: CHECKOUT, instance: "a".into() };
-        assert_eq!(operations(&desk.keys(confirm)), [&wanted]);
+        assert_eq!(operations(&console.keys(confirm)), [&wanted]);
     }
-    let mut desk = Desk::loaded((80, 24));
-    desk.change(checkout(&["a"]));
-    desk.keys("/name=checkout\n\nGmun\n");
-    assert!(operations(&[desk.press(KeyCode::Esc), desk.keys("y")].concat()).is_empty());
-    assert!(operations(&desk.keys("mdereg\ny\n")).is_empty(), "a deregistration needs the name");
+    let mut console = TestConsole::loaded((80, 24));
+    console.change(checkout(&["a"]));
+    console.keys("/name=checkout\n\nGmun\n");
+    assert!(operations(&[console.press(KeyCode::Esc), console.keys("y")].concat()).is_empty());
+    assert!(operations(&console.keys("mdereg\ny\n")).is_empty(), "a deregistration needs the name");
 }
 
 #[test]
 fn letters_mean_what_begins_with_them_and_never_first_what_takes_away() {
-    let mut desk = Desk::loaded((80, 24));
-    desk.keys("/name=cart\n\n");
-    desk.keys("mdr");
-    let chosen = |desk: &Desk| match &desk.state.modal {
+    let mut console = TestConsole::loaded((80, 24));
+    console.keys("/name=cart\n\n");
+    console.keys("mdr");
+    let chosen = |console: &TestConsole| match &console.state.modal {
         Some(portolan::console::state::modal::Modal::Pick(picker)) => picker.chosen().map(|of| of.label.to_string()),
         _ => None,
     };
-    assert_eq!(chosen(&desk).as_deref(), Some("drain cart/b"));
-    desk.press(KeyCode::Esc);
+    assert_eq!(chosen(&console).as_deref(), Some("drain cart/b"));
+    console.press(KeyCode::Esc);
     let mut drained = service(CART, "shop", "cart", vec![instance("b", Health::Unhealthy, "Timeout", 60)]);
     drained.instances[0].drain = Some(Box::new(Drain::default()));
-    desk.change(drained);
+    console.change(drained);
     for (typed, label) in
         [("dr", "undrain cart/b"), ("d", "probe and decide"), ("de", "probe and decide"), ("der", "deregister cart/b")]
     {
-        desk.keys(&format!("m{typed}"));
-        assert_eq!(chosen(&desk).as_deref(), Some(label), "{typed}");
-        desk.press(KeyCode::Esc);
+        console.keys(&format!("m{typed}"));
+        assert_eq!(chosen(&console).as_deref(), Some(label), "{typed}");
+        console.press(KeyCode::Esc);
     }
 }

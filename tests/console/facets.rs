@@ -9,7 +9,7 @@ use portolan::console::state::screen::View;
 use portolan::model::outcome::Health;
 use uuid::Uuid;
 
-use crate::scene::{Desk, instance, lines, service};
+use crate::scene::{TestConsole, instance, lines, service};
 
 /// 60 services on six hosts; all on one host are down, and a few others.
 pub(crate) fn fleet() -> Vec<portolan::console::data::Service> {
@@ -38,12 +38,12 @@ pub(crate) fn fleet() -> Vec<portolan::console::data::Service> {
     (0..60).map(one).collect()
 }
 
-fn desk(size: (u16, u16)) -> Desk {
-    let mut desk = Desk::loaded(size);
-    desk.receive(SourceEvent::Snapshot(fleet()));
-    desk.tick(0);
-    desk.tick(2000);
-    desk
+fn console(size: (u16, u16)) -> TestConsole {
+    let mut console = TestConsole::loaded(size);
+    console.receive(SourceEvent::Snapshot(fleet()));
+    console.tick(0);
+    console.tick(2000);
+    console
 }
 
 #[test]
@@ -130,32 +130,32 @@ fn a_zone_is_shared_where_it_stands_out_and_not_where_failures_are_spread() {
 
 #[test]
 fn the_header_names_it_and_one_key_lists_them() {
-    let mut desk = desk((120, 40));
-    let text = desk.text();
+    let mut console = console((120, 40));
+    let text = console.text();
     assert!(text.contains("10 of 12 failing share host 10.0.0.3 (of 10 there) since"), "{text}");
     assert!(text.contains(": connection refused"), "{text}");
-    desk.keys("F");
-    assert_eq!(desk.listed().len(), 10);
-    assert_eq!(&*desk.state.filter, "status=faulty host=10.0.0.3");
+    console.keys("F");
+    assert_eq!(console.listed().len(), 10);
+    assert_eq!(&*console.state.filter, "status=faulty host=10.0.0.3");
     // They recover: the line goes away, a second later at the latest.
     let mut well = fleet();
     for service in &mut well {
         service.health = Health::Healthy;
         service.instances[0].health = Health::Healthy;
     }
-    desk.receive(SourceEvent::Changes(well, vec![]));
-    desk.tick(3250);
-    assert!(!desk.text().contains("failing share"));
+    console.receive(SourceEvent::Changes(well, vec![]));
+    console.tick(3250);
+    assert!(!console.text().contains("failing share"));
 }
 
 #[test]
 fn a_pivot_goes_through_the_dimensions_and_lists_a_group() {
-    let mut desk = desk((120, 40));
-    desk.keys("v");
-    assert!(desk.text().contains("services by namespace"), "{}", desk.text());
-    desk.press(KeyCode::Tab);
-    assert!(desk.text().contains("services by host"));
-    let text = desk.text();
+    let mut console = console((120, 40));
+    console.keys("v");
+    assert!(console.text().contains("services by namespace"), "{}", console.text());
+    console.press(KeyCode::Tab);
+    assert!(console.text().contains("services by host"));
+    let text = console.text();
     let first = text.lines().find(|line| line.contains("10.0.0.")).expect("a host");
     let first = text
         .lines()
@@ -164,46 +164,46 @@ fn a_pivot_goes_through_the_dimensions_and_lists_a_group() {
         .next()
         .unwrap_or(first.to_owned());
     assert!(first.starts_with("10.0.0.3") && first.contains("connection refused"), "the worst first: {first}");
-    desk.keys("\n");
-    assert_eq!(desk.listed().len(), 10);
-    assert_eq!(desk.state.screen().view, View::Services);
-    desk.keys("q");
+    console.keys("\n");
+    assert_eq!(console.listed().len(), 10);
+    assert_eq!(console.state.screen().view, View::Services);
+    console.keys("q");
     for _ in 0..4 {
-        desk.press(KeyCode::Tab);
+        console.press(KeyCode::Tab);
     }
-    assert!(desk.text().contains("services by pod"), "labels follow: {}", desk.text());
-    desk.press(KeyCode::BackTab);
-    assert!(desk.text().contains("services by reason"));
-    desk.keys("q");
-    assert_eq!(desk.state.screen().view, View::Overview);
+    assert!(console.text().contains("services by pod"), "labels follow: {}", console.text());
+    console.press(KeyCode::BackTab);
+    assert!(console.text().contains("services by reason"));
+    console.keys("q");
+    assert_eq!(console.state.screen().view, View::Overview);
 }
 
 #[test]
 fn a_pivot_at_every_size() {
     let mut all = String::new();
     for size in [(40, 12), (80, 24), (120, 40), (200, 50)] {
-        let mut desk = desk(size);
-        desk.keys("v");
-        desk.press(KeyCode::Tab);
-        writeln!(all, "{}x{}\n{}\n", size.0, size.1, lines(&desk.frame()).join("\n")).expect("to a string");
+        let mut console = console(size);
+        console.keys("v");
+        console.press(KeyCode::Tab);
+        writeln!(all, "{}x{}\n{}\n", size.0, size.1, lines(&console.frame()).join("\n")).expect("to a string");
     }
     insta::assert_snapshot!("pivot", all);
 }
 
 #[test]
 fn a_group_keeps_its_selection_when_others_get_worse() {
-    let mut desk = desk((120, 40));
-    desk.keys("v");
-    desk.press(KeyCode::Tab);
-    desk.keys("jj");
-    let selected = desk.state.screen().selection.clone();
+    let mut console = console((120, 40));
+    console.keys("v");
+    console.press(KeyCode::Tab);
+    console.keys("jj");
+    let selected = console.state.screen().selection.clone();
     let mut worse = fleet();
     for service in worse.iter_mut().filter(|s| s.instances[0].host() == "10.0.0.5") {
         service.health = Health::Unhealthy;
         service.instances[0].health = Health::Unhealthy;
     }
-    desk.receive(SourceEvent::Changes(worse, vec![]));
-    desk.tick(5000);
-    desk.tick(7000);
-    assert_eq!(desk.state.screen().selection, selected);
+    console.receive(SourceEvent::Changes(worse, vec![]));
+    console.tick(5000);
+    console.tick(7000);
+    assert_eq!(console.state.screen().selection, selected);
 }

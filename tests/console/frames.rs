@@ -10,12 +10,12 @@ use portolan::model::time::UnixMs;
 use ratatui::buffer::{Buffer, Cell};
 use ratatui::style::{Color, Modifier};
 
-use crate::scene::{CHECKOUT, Desk, NOON, availability, cast, events, history, lines, options, outages};
+use crate::scene::{CHECKOUT, NOON, TestConsole, availability, cast, events, history, lines, options, outages};
 
 const SIZES: [(u16, u16); 4] = [(40, 12), (80, 24), (120, 40), (200, 50)];
 
 /// Holds the frames of a state at every size.
-fn hold(name: &str, made: impl Fn((u16, u16)) -> Desk) {
+fn hold(name: &str, made: impl Fn((u16, u16)) -> TestConsole) {
     let mut all = String::new();
     for size in SIZES {
         let frame = made(size).frame();
@@ -34,12 +34,12 @@ fn assert_harmless(frame: &Buffer) {
     }
 }
 
-/// A desk with the cast, after some keys.
-fn after(keys: &'static str) -> impl Fn((u16, u16)) -> Desk {
+/// A console with the cast, after some keys.
+fn after(keys: &'static str) -> impl Fn((u16, u16)) -> TestConsole {
     move |size| {
-        let mut desk = Desk::loaded(size);
-        desk.keys(keys);
-        desk
+        let mut console = TestConsole::loaded(size);
+        console.keys(keys);
+        console
     }
 }
 
@@ -50,41 +50,41 @@ fn lost() -> SourceEvent {
 
 #[test]
 fn loading() {
-    hold("loading", Desk::waiting);
+    hold("loading", TestConsole::waiting);
 }
 
 #[test]
 fn error() {
     hold("error", |size| {
-        let mut desk = Desk::waiting(size);
-        desk.receive(lost());
-        desk.tick(14_000);
-        desk
+        let mut console = TestConsole::waiting(size);
+        console.receive(lost());
+        console.tick(14_000);
+        console
     });
 }
 
 #[test]
 fn empty() {
     hold("empty", |size| {
-        let mut desk = Desk::waiting(size);
-        desk.receive(SourceEvent::Link(Link::Live));
-        desk.receive(SourceEvent::Snapshot(vec![]));
-        desk.tick(0);
-        desk
+        let mut console = TestConsole::waiting(size);
+        console.receive(SourceEvent::Link(Link::Live));
+        console.receive(SourceEvent::Snapshot(vec![]));
+        console.tick(0);
+        console
     });
 }
 
 #[test]
 fn normal() {
     hold("normal", |size| {
-        let mut desk = Desk::loaded(size);
+        let mut console = TestConsole::loaded(size);
         let mut changed = cast().remove(1);
         changed.instances[0].since = Some(UnixMs(NOON.0 + 3000));
         changed.instances[0].health = portolan::model::outcome::Health::Healthy;
-        desk.tick(3000);
-        desk.change(changed);
-        desk.tick(5000);
-        desk
+        console.tick(3000);
+        console.change(changed);
+        console.tick(5000);
+        console
     });
 }
 
@@ -111,10 +111,10 @@ fn no_match() {
 #[test]
 fn stale() {
     hold("stale", |size| {
-        let mut desk = Desk::loaded(size);
-        desk.receive(lost());
-        desk.tick(14_000);
-        desk
+        let mut console = TestConsole::loaded(size);
+        console.receive(lost());
+        console.tick(14_000);
+        console
     });
 }
 
@@ -122,44 +122,44 @@ fn stale() {
 #[test]
 fn a_long_message() {
     hold("long-message", |size| {
-        let mut desk = Desk::loaded(size);
+        let mut console = TestConsole::loaded(size);
         let why = "the token of service.portolan.dev/shop was refused because it expired at 2026-01-01T11:59:00Z: put a new one into the \
             file that PORTOLAN_TOKEN_FILE names, which is read again at every attempt, or log in again";
-        desk.receive(SourceEvent::Link(Link::Lost { why: why.into(), retry_at: UnixMs(NOON.0 + 17_000) }));
-        desk.tick(14_000);
-        desk.keys("G");
-        desk
+        console.receive(SourceEvent::Link(Link::Lost { why: why.into(), retry_at: UnixMs(NOON.0 + 17_000) }));
+        console.tick(14_000);
+        console.keys("G");
+        console
     });
 }
 
 #[test]
 fn changed_lately() {
     hold("changes", |size| {
-        let mut desk = Desk::loaded(size);
-        desk.receive(SourceEvent::Snapshot(cast()));
-        desk.tick(0);
-        desk.receive(SourceEvent::History(CHECKOUT, history(0), None));
-        desk.keys("C");
-        desk
+        let mut console = TestConsole::loaded(size);
+        console.receive(SourceEvent::Snapshot(cast()));
+        console.tick(0);
+        console.receive(SourceEvent::History(CHECKOUT, history(0), None));
+        console.keys("C");
+        console
     });
 }
 
 #[test]
 fn outages_of_all_services() {
     hold("outages", |size| {
-        let mut desk = after("O")(size);
-        desk.tick(0);
-        desk.receive(SourceEvent::Outages(Window::Day, Ok(outages())));
-        desk
+        let mut console = after("O")(size);
+        console.tick(0);
+        console.receive(SourceEvent::Outages(Window::Day, Ok(outages())));
+        console
     });
 }
 
 #[test]
 fn availability_in_a_column() {
     hold("availability", |size| {
-        let mut desk = after(":cols avail\n2")(size);
-        desk.receive(SourceEvent::Shares(vec![CHECKOUT], Ok(vec![availability(CHECKOUT, None, Window::Day)])));
-        desk
+        let mut console = after(":cols avail\n2")(size);
+        console.receive(SourceEvent::Shares(vec![CHECKOUT], Ok(vec![availability(CHECKOUT, None, Window::Day)])));
+        console
     });
 }
 
@@ -201,10 +201,10 @@ fn raw() {
 #[test]
 fn server_events() {
     hold("events", |size| {
-        let mut desk = Desk::loaded(size);
-        desk.receive(SourceEvent::Server(events()));
-        desk.keys("E");
-        desk
+        let mut console = TestConsole::loaded(size);
+        console.receive(SourceEvent::Server(events()));
+        console.keys("E");
+        console
     });
 }
 
@@ -245,9 +245,9 @@ fn hostile_text_is_shown_harmless_in_every_view() {
         "n",
     ] {
         for size in SIZES {
-            let mut desk = Desk::loaded(size);
-            desk.keys(keys);
-            assert_harmless(&desk.frame());
+            let mut console = TestConsole::loaded(size);
+            console.keys(keys);
+            assert_harmless(&console.frame());
         }
     }
 }
@@ -268,7 +268,7 @@ fn find<'a>(frame: &'a Buffer, text: &str) -> &'a Cell {
 
 #[test]
 fn a_health_has_glyph_word_and_colour() {
-    let frame = Desk::loaded((120, 40)).frame();
+    let frame = TestConsole::loaded((120, 40)).frame();
     // The header's count, since the selected row is reversed.
     let (down, degraded, healthy) = (find(&frame, "✖ down"), find(&frame, "▲ degraded"), find(&frame, "● healthy"));
     assert_eq!((down.fg, down.modifier.contains(Modifier::BOLD)), (Color::Red, true));
@@ -277,18 +277,18 @@ fn a_health_has_glyph_word_and_colour() {
 
 #[test]
 fn the_colour_blind_theme_uses_neither_red_nor_green() {
-    let mut desk = Desk::loaded((120, 40));
-    desk.state.options.theme = ThemeName::ColourBlind;
-    let frame = desk.frame();
+    let mut console = TestConsole::loaded((120, 40));
+    console.state.options.theme = ThemeName::ColourBlind;
+    let frame = console.frame();
     assert!(frame.content.iter().all(|cell| !matches!(cell.fg, Color::Red | Color::Green)));
     assert_ne!(find(&frame, "✖ down").fg, find(&frame, "● healthy").fg);
 }
 
 #[test]
 fn the_plain_theme_distinguishes_without_colour() {
-    let mut desk = Desk::loaded((120, 40));
-    desk.state.options.theme = ThemeName::Plain;
-    let frame = desk.frame();
+    let mut console = TestConsole::loaded((120, 40));
+    console.state.options.theme = ThemeName::Plain;
+    let frame = console.frame();
     assert!(frame.content.iter().all(|cell| cell.fg == Color::Reset && cell.bg == Color::Reset));
     let down = find(&frame, "✖ down");
     assert!(down.modifier.contains(Modifier::BOLD | Modifier::UNDERLINED));
@@ -298,10 +298,10 @@ fn the_plain_theme_distinguishes_without_colour() {
 
 #[test]
 fn stale_data_is_dim() {
-    let mut desk = Desk::loaded((80, 24));
-    assert!(!find(&desk.frame(), "cart").modifier.contains(Modifier::DIM));
-    desk.receive(lost());
-    let frame = desk.frame();
+    let mut console = TestConsole::loaded((80, 24));
+    assert!(!find(&console.frame(), "cart").modifier.contains(Modifier::DIM));
+    console.receive(lost());
+    let frame = console.frame();
     assert!(find(&frame, "cart").modifier.contains(Modifier::DIM));
     assert_eq!(find(&frame, "STALE").fg, Color::Red);
     assert_ne!(find(&frame, "Portolan").fg, Color::Red, "only the word is");
@@ -309,9 +309,9 @@ fn stale_data_is_dim() {
 
 #[test]
 fn only_the_selected_row_is_reversed() {
-    let mut desk = Desk::loaded((80, 24));
-    desk.press(KeyCode::Down);
-    let frame = desk.frame();
+    let mut console = TestConsole::loaded((80, 24));
+    console.press(KeyCode::Down);
+    let frame = console.frame();
     let reversed = |row: &&[Cell]| row.iter().all(|cell| cell.modifier.contains(Modifier::REVERSED));
     assert_eq!(frame.content.chunks(80).filter(reversed).count(), 1);
 }
@@ -322,11 +322,12 @@ fn ascii_mode_draws_only_ascii() {
     for size in SIZES {
         for keys in ["", "2w", "/name=checkout\nX", "/name=checkout\n\n\n", ":", "?", "T", "O"] {
             let options = portolan::console::state::Options { ascii: true, ..options() };
-            let mut desk = Desk::with(State::new("server http://127.0.0.1:8080", abilities, options, size, NOON));
-            desk.load();
-            desk.keys(keys);
-            desk.receive(SourceEvent::Outages(Window::Day, Ok(outages())));
-            let frame = desk.frame();
+            let mut console =
+                TestConsole::with(State::new("server http://127.0.0.1:8080", abilities, options, size, NOON));
+            console.load();
+            console.keys(keys);
+            console.receive(SourceEvent::Outages(Window::Day, Ok(outages())));
+            let frame = console.frame();
             assert!(frame.content.iter().all(|cell| cell.symbol().is_ascii()), "{keys} at {size:?}");
         }
     }

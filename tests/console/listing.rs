@@ -63,7 +63,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Of two instances, the first as long as the median and the second as long as the slowest: a row is ordered by the one that it shows.
+/// Two instances: the first takes as long as the median, the second as long as the slowest. A row is ordered by the one that it shows.
 fn took(known: Option<Latency>) -> Took {
     let Some(Latency { p50, p99 }) = known else { return Took::default() };
     let one = |name: &str, time: Duration| {

@@ -7,7 +7,7 @@ use portolan::console::state::screen::{Selection, View};
 use portolan::console::window::Window;
 use uuid::Uuid;
 
-use crate::scene::{CART, CHECKOUT, Desk, LEDGER, availability, outages};
+use crate::scene::{CART, CHECKOUT, LEDGER, TestConsole, availability, outages};
 
 const SIZE: (u16, u16) = (120, 40);
 
@@ -18,145 +18,146 @@ fn requests(effects: &[Effect]) -> Vec<&Request> {
         .collect()
 }
 
-/// A desk that shows the outages of a day.
-fn desk() -> Desk {
-    let mut desk = Desk::loaded(SIZE);
-    desk.keys("O");
-    desk.tick(0);
-    desk.receive(SourceEvent::Outages(Window::Day, Ok(outages())));
-    desk.tick(250);
-    desk
+/// A console that shows the outages of a day.
+fn console() -> TestConsole {
+    let mut console = TestConsole::loaded(SIZE);
+    console.keys("O");
+    console.tick(0);
+    console.receive(SourceEvent::Outages(Window::Day, Ok(outages())));
+    console.tick(250);
+    console
 }
 
 /// The services of the listed outages, in order.
-fn listed(desk: &mut Desk) -> Vec<String> {
-    desk.frame();
-    desk.state.outages.rows().map(|outage| outage.name.to_string()).collect()
+fn listed(console: &mut TestConsole) -> Vec<String> {
+    console.frame();
+    console.state.outages.rows().map(|outage| outage.name.to_string()).collect()
 }
 
 #[test]
 fn outages_are_listed_newest_first_and_ordered_otherwise_by_a_key() {
-    let mut desk = desk();
-    assert_eq!(listed(&mut desk), ["checkout", "cart", "ledger", "cart", "retired"]);
-    desk.keys("slongest\n");
-    assert_eq!(listed(&mut desk), ["ledger", "cart", "retired", "checkout", "cart"]);
-    desk.keys("I");
-    assert_eq!(listed(&mut desk)[0], "cart");
-    assert!(desk.text().contains("OUT FOR↑"), "{}", desk.text());
-    desk.keys("I");
-    desk.keys("sinstances\n");
-    assert_eq!(listed(&mut desk)[0], "checkout");
+    let mut console = console();
+    assert_eq!(listed(&mut console), ["checkout", "cart", "ledger", "cart", "retired"]);
+    console.keys("slongest\n");
+    assert_eq!(listed(&mut console), ["ledger", "cart", "retired", "checkout", "cart"]);
+    console.keys("I");
+    assert_eq!(listed(&mut console)[0], "cart");
+    assert!(console.text().contains("OUT FOR↑"), "{}", console.text());
+    console.keys("I");
+    console.keys("sinstances\n");
+    assert_eq!(listed(&mut console)[0], "checkout");
 }
 
 #[test]
 fn the_filter_of_the_console_narrows_the_outages() {
-    let mut desk = desk();
-    desk.keys("/name=cart\n");
-    assert_eq!(desk.state.screen().view, View::Outages, "the view stays");
-    assert_eq!(listed(&mut desk), ["cart", "cart"]);
-    assert!(desk.text().contains("2 of 5"), "{}", desk.text());
-    desk.press(KeyCode::Esc);
-    assert_eq!(listed(&mut desk).len(), 5, "and those of removed services are back");
-    desk.ctrl('z');
-    assert_eq!(listed(&mut desk), ["checkout", "cart", "cart"], "only services with a fault");
-    desk.ctrl('z');
-    desk.keys("/nowhere\n");
-    assert!(desk.text().contains("none of 5 outages"), "{}", desk.text());
+    let mut console = console();
+    console.keys("/name=cart\n");
+    assert_eq!(console.state.screen().view, View::Outages, "the view stays");
+    assert_eq!(listed(&mut console), ["cart", "cart"]);
+    assert!(console.text().contains("2 of 5"), "{}", console.text());
+    console.press(KeyCode::Esc);
+    assert_eq!(listed(&mut console).len(), 5, "and those of removed services are back");
+    console.ctrl('z');
+    assert_eq!(listed(&mut console), ["checkout", "cart", "cart"], "only services with a fault");
+    console.ctrl('z');
+    console.keys("/nowhere\n");
+    assert!(console.text().contains("none of the 5 outages"), "{}", console.text());
 }
 
 #[test]
 fn typing_a_filter_selects_no_other_outage() {
-    let mut desk = desk();
-    desk.press(KeyCode::Down);
-    let chosen = desk.state.screen().selection.clone();
+    let mut console = console();
+    console.press(KeyCode::Down);
+    let chosen = console.state.screen().selection.clone();
     assert!(matches!(chosen, Selection::Outage(CART, _)), "{chosen:?}");
-    desk.keys("/c");
-    assert_eq!(desk.state.screen().selection, chosen);
+    console.keys("/c");
+    assert_eq!(console.state.screen().selection, chosen);
 }
 
 #[test]
 fn an_outage_that_lasts_grows_until_the_next_answer() {
-    let mut desk = desk();
-    assert!(desk.text().contains("4m12s"));
-    desk.tick(20_000);
-    let text = desk.text();
+    let mut console = console();
+    assert!(console.text().contains("4m12s"));
+    console.tick(20_000);
+    let text = console.text();
     assert!(text.contains("4m32s") && text.contains("45s"), "only that one: {text}");
 }
 
 #[test]
 fn enter_opens_the_service_and_what_is_gone_is_said() {
-    let mut desk = desk();
-    desk.press(KeyCode::Down);
-    desk.press(KeyCode::Enter);
-    assert_eq!(desk.state.screen().view, View::Instances(CART));
-    desk.keys("q");
-    desk.press(KeyCode::End);
-    desk.press(KeyCode::Enter);
-    assert_eq!(desk.state.screen().view, View::Outages);
-    assert!(desk.text().contains("is not registered any more"), "{}", desk.text());
+    let mut console = console();
+    console.press(KeyCode::Down);
+    console.press(KeyCode::Enter);
+    assert_eq!(console.state.screen().view, View::Instances(CART));
+    console.keys("q");
+    console.press(KeyCode::End);
+    console.press(KeyCode::Enter);
+    assert_eq!(console.state.screen().view, View::Outages);
+    assert!(console.text().contains("is not registered any more"), "{}", console.text());
 }
 
 #[test]
 fn another_window_is_requested_once_and_only_while_it_is_shown() {
-    let mut desk = Desk::loaded(SIZE);
-    assert!(!requests(&desk.tick(0)).iter().any(|of| matches!(of, Request::Outages(_))), "nothing shows them");
-    desk.keys("O");
-    assert!(requests(&desk.tick(250)).contains(&&Request::Outages(Window::Day)));
-    assert!(requests(&desk.tick(500)).is_empty(), "one is under way");
-    desk.press(KeyCode::Tab);
-    assert!(requests(&desk.tick(750)).contains(&&Request::Outages(Window::Week)));
+    let mut console = TestConsole::loaded(SIZE);
+    assert!(!requests(&console.tick(0)).iter().any(|of| matches!(of, Request::Outages(_))), "nothing shows them");
+    console.keys("O");
+    assert!(requests(&console.tick(250)).contains(&&Request::Outages(Window::Day)));
+    assert!(requests(&console.tick(500)).is_empty(), "one is under way");
+    console.press(KeyCode::Tab);
+    assert!(requests(&console.tick(750)).contains(&&Request::Outages(Window::Week)));
     // The answer of the window that was left comes too late.
-    desk.receive(SourceEvent::Outages(Window::Day, Ok(outages())));
-    assert!(desk.text().contains("waiting for the outages"), "{}", desk.text());
-    desk.receive(SourceEvent::Outages(Window::Week, Ok(outages())));
-    assert_eq!(listed(&mut desk).len(), 5);
-    desk.keys(":outages 30d\n");
-    assert!(requests(&desk.tick(1000)).contains(&&Request::Outages(Window::Month)));
-    desk.keys("1");
-    assert!(!requests(&desk.tick(60_000)).iter().any(|of| matches!(of, Request::Outages(_))));
+    console.receive(SourceEvent::Outages(Window::Day, Ok(outages())));
+    assert!(console.text().contains("waiting for the outages"), "{}", console.text());
+    console.receive(SourceEvent::Outages(Window::Week, Ok(outages())));
+    assert_eq!(listed(&mut console).len(), 5);
+    console.keys(":outages 30d\n");
+    assert!(requests(&console.tick(1000)).contains(&&Request::Outages(Window::Month)));
+    console.keys("1");
+    assert!(!requests(&console.tick(60_000)).iter().any(|of| matches!(of, Request::Outages(_))));
 }
 
 #[test]
 fn outages_are_requested_again_once_the_answer_arrived_or_is_overdue() {
-    let mut desk = Desk::loaded(SIZE);
-    desk.keys("O");
-    let asks = |desk: &mut Desk, millis| requests(&desk.tick(millis)).contains(&&Request::Outages(Window::Day));
-    assert!(asks(&mut desk, 250));
+    let mut console = TestConsole::loaded(SIZE);
+    console.keys("O");
+    let asks =
+        |console: &mut TestConsole, millis| requests(&console.tick(millis)).contains(&&Request::Outages(Window::Day));
+    assert!(asks(&mut console, 250));
     // A fault that comes or goes does not ask a second time meanwhile.
-    desk.state.outages.faults += 1;
-    assert!(!asks(&mut desk, 5000));
-    assert!(asks(&mut desk, 10_250), "no answer came");
-    desk.receive(SourceEvent::Outages(Window::Day, Ok(outages())));
-    desk.state.outages.faults += 1;
-    assert!(!asks(&mut desk, 12_000));
-    assert!(asks(&mut desk, 13_250));
+    console.state.outages.faults += 1;
+    assert!(!asks(&mut console, 5000));
+    assert!(asks(&mut console, 10_250), "no answer came");
+    console.receive(SourceEvent::Outages(Window::Day, Ok(outages())));
+    console.state.outages.faults += 1;
+    assert!(!asks(&mut console, 12_000));
+    assert!(asks(&mut console, 13_250));
 }
 
 #[test]
 fn a_server_that_knows_no_outages_says_so_in_words() {
-    let mut desk = Desk::loaded(SIZE);
-    desk.keys("O");
-    desk.tick(0);
-    desk.receive(SourceEvent::Outages(Window::Day, Err("this server is older than the console".into())));
-    assert!(desk.text().contains("no outages are known: this server is older"), "{}", desk.text());
-    desk.keys("1/name=checkout\nT");
-    desk.receive(SourceEvent::Strips((CHECKOUT, None), Err("this server is older than the console".into())));
-    assert!(!desk.text().contains("older"), "what was known stays: {}", desk.text());
-    desk.receive(SourceEvent::Strips((LEDGER, None), Err("this server is older than the console".into())));
-    desk.keys("1");
-    desk.press(KeyCode::Esc);
-    desk.keys("/name=ledger\nT");
-    assert!(desk.text().contains("not known: this server is older"), "{}", desk.text());
+    let mut console = TestConsole::loaded(SIZE);
+    console.keys("O");
+    console.tick(0);
+    console.receive(SourceEvent::Outages(Window::Day, Err("this server is older than the console".into())));
+    assert!(console.text().contains("no outages are known: this server is older"), "{}", console.text());
+    console.keys("1/name=checkout\nT");
+    console.receive(SourceEvent::Strips((CHECKOUT, None), Err("this server is older than the console".into())));
+    assert!(!console.text().contains("older"), "what was known stays: {}", console.text());
+    console.receive(SourceEvent::Strips((LEDGER, None), Err("this server is older than the console".into())));
+    console.keys("1");
+    console.press(KeyCode::Esc);
+    console.keys("/name=ledger\nT");
+    assert!(console.text().contains("not known: this server is older"), "{}", console.text());
 }
 
 #[test]
 fn the_column_is_filled_by_one_request_for_all_rows() {
-    let mut desk = Desk::loaded(SIZE);
-    assert!(!requests(&desk.tick(250)).iter().any(|of| matches!(of, Request::Shares(_))), "nobody asked for it");
-    desk.keys(":cols av");
-    desk.press(KeyCode::Tab);
-    desk.keys("\n");
-    let effects = desk.tick(500);
+    let mut console = TestConsole::loaded(SIZE);
+    assert!(!requests(&console.tick(250)).iter().any(|of| matches!(of, Request::Shares(_))), "nobody asked for it");
+    console.keys(":cols av");
+    console.press(KeyCode::Tab);
+    console.keys("\n");
+    let effects = console.tick(500);
     let asked: Vec<&Vec<Uuid>> = requests(&effects)
         .into_iter()
         .filter_map(|of| if let Request::Shares(ids) = of { Some(ids) } else { None })
@@ -164,33 +165,33 @@ fn the_column_is_filled_by_one_request_for_all_rows() {
     assert_eq!(asked.len(), 1, "one call");
     assert!(asked[0].len() > 20 && asked[0].len() <= 100, "{}", asked[0].len());
     let asked = asked[0].clone();
-    assert!(!requests(&desk.tick(750)).iter().any(|of| matches!(of, Request::Shares(_))), "it is under way");
-    desk.receive(SourceEvent::Shares(asked, Ok(vec![availability(CHECKOUT, None, Window::Day)])));
-    let text = desk.text();
+    assert!(!requests(&console.tick(750)).iter().any(|of| matches!(of, Request::Shares(_))), "it is under way");
+    console.receive(SourceEvent::Shares(asked, Ok(vec![availability(CHECKOUT, None, Window::Day)])));
+    let text = console.text();
     assert!(text.contains("AVAIL") && text.contains("99.953%"), "{text}");
-    desk.receive(SourceEvent::Shares(vec![CART], Err("this server is older".into())));
-    assert!(desk.text().contains("no availability: this server is older"));
-    desk.keys(":cols\n");
-    assert!(!desk.text().contains("AVAIL"));
+    console.receive(SourceEvent::Shares(vec![CART], Err("this server is older".into())));
+    assert!(console.text().contains("no availability: this server is older"));
+    console.keys(":cols\n");
+    assert!(!console.text().contains("AVAIL"));
 }
 
 #[test]
 fn strips_are_requested_for_what_is_shown() {
-    let mut desk = Desk::loaded(SIZE);
-    desk.keys("/name=ledger\n\n");
-    assert!(requests(&desk.tick(250)).contains(&&Request::Strips((LEDGER, None))));
-    desk.press(KeyCode::Enter);
-    assert!(requests(&desk.tick(500)).contains(&&Request::Strips((LEDGER, Some("a".into())))));
-    assert!(!requests(&desk.tick(750)).iter().any(|of| matches!(of, Request::Strips(_))), "both are under way");
+    let mut console = TestConsole::loaded(SIZE);
+    console.keys("/name=ledger\n\n");
+    assert!(requests(&console.tick(250)).contains(&&Request::Strips((LEDGER, None))));
+    console.press(KeyCode::Enter);
+    assert!(requests(&console.tick(500)).contains(&&Request::Strips((LEDGER, Some("a".into())))));
+    assert!(!requests(&console.tick(750)).iter().any(|of| matches!(of, Request::Strips(_))), "both are under way");
 }
 
 #[test]
 fn the_view_is_found_again_over_a_restart() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("memory.json");
-    let desk = desk();
-    portolan::console::memory::save(&desk.state, &path).expect("is written");
-    let mut next = Desk::waiting(SIZE);
+    let console = console();
+    portolan::console::memory::save(&console.state, &path).expect("is written");
+    let mut next = TestConsole::waiting(SIZE);
     portolan::console::memory::restore(&mut next.state, &path, false);
     assert_eq!(next.state.screen().view, View::Outages);
 }

@@ -40,11 +40,11 @@ pub(crate) fn options() -> Options {
 }
 
 /// A console without a terminal.
-pub(crate) struct Desk {
+pub(crate) struct TestConsole {
     pub(crate) state: State,
 }
 
-impl Desk {
+impl TestConsole {
     /// Before the first event.
     pub(crate) fn waiting(size: (u16, u16)) -> Self {
         let abilities = Abilities { acts: true, live_probing: true };
@@ -57,9 +57,9 @@ impl Desk {
 
     /// With all sample services, and everything about the first.
     pub(crate) fn loaded(size: (u16, u16)) -> Self {
-        let mut desk = Self::waiting(size);
-        desk.load();
-        desk
+        let mut console = Self::waiting(size);
+        console.load();
+        console
     }
 
     pub(crate) fn load(&mut self) {

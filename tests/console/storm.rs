@@ -12,7 +12,7 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use uuid::Uuid;
 
-use crate::scene::{CHECKOUT, Desk, NOON, availability, cast, events, history, hostile, outages, probing};
+use crate::scene::{CHECKOUT, NOON, TestConsole, availability, cast, events, history, hostile, outages, probing};
 
 fn keys() -> impl Strategy<Value = Msg> {
     let mapped = proptest::sample::select(KEYMAP.iter().flat_map(|b| b.keys).copied().collect::<Vec<_>>())
@@ -85,17 +85,17 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
     #[test]
     fn nothing_panics(all in proptest::collection::vec((messages(), (1..=90_u16, 1..=30_u16)), 1..60), ascii: bool) {
-        let mut desk = Desk::waiting((80, 24));
-        desk.state.options.ascii = ascii;
+        let mut console = TestConsole::waiting((80, 24));
+        console.state.options.ascii = ascii;
         for (message, other) in all {
-            update(&mut desk.state, message);
-            settle(&mut desk.state);
+            update(&mut console.state, message);
+            settle(&mut console.state);
             // The terminal may already have another size than the console knows.
-            for (width, height) in [desk.state.size, other] {
+            for (width, height) in [console.state.size, other] {
                 let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a backend");
-                terminal.draw(|frame| view::draw(frame, &desk.state)).expect("draws");
+                terminal.draw(|frame| view::draw(frame, &console.state)).expect("draws");
             }
-            prop_assert!(!desk.state.screens.is_empty());
+            prop_assert!(!console.state.screens.is_empty());
         }
     }
 }

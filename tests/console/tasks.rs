@@ -14,7 +14,7 @@ use portolan::console::window::Window;
 use portolan::model::outcome::Outcome;
 
 use crate::facets::fleet;
-use crate::scene::{CART, CHECKOUT, Desk, ago, cast, history, outages, passed};
+use crate::scene::{CART, CHECKOUT, TestConsole, ago, cast, history, outages, passed};
 
 /// Keys in the order in which they are pressed: characters, and names such as `Enter`.
 struct Task {
@@ -22,30 +22,30 @@ struct Task {
     keys: &'static [&'static str],
     /// Where the answer stands.
     answer: &'static str,
-    holds: fn(&mut Desk, &[Effect]) -> bool,
+    holds: fn(&mut TestConsole, &[Effect]) -> bool,
 }
 
 /// The smallest terminal, a usual one and a large one.
 const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 50)];
 
-fn desk(size: (u16, u16)) -> Desk {
-    let mut desk = Desk::loaded(size);
+fn console(size: (u16, u16)) -> TestConsole {
+    let mut console = TestConsole::loaded(size);
     let all = cast().into_iter().chain(fleet()).collect();
-    desk.receive(SourceEvent::Snapshot(all));
-    desk.tick(0);
-    desk.tick(2000);
+    console.receive(SourceEvent::Snapshot(all));
+    console.tick(0);
+    console.tick(2000);
     let outcome = Outcome { certificate_expires_at: Some(ago(-12 * 86_400 - 60)), ..passed(1) };
     let one = ProbingOfInstance { instance: "a".into(), last: Some(outcome.into()), ..ProbingOfInstance::default() };
     let probing = ProbingOfService { id: CART, instances: vec![one], live: true };
-    desk.receive(SourceEvent::Probing(CART, Some(Box::new(probing))));
+    console.receive(SourceEvent::Probing(CART, Some(Box::new(probing))));
     // The worst of the cast, which the questions are about, is selected.
-    desk.keys("/checkout\ng");
-    desk.press(KeyCode::Esc);
-    desk
+    console.keys("/checkout\ng");
+    console.press(KeyCode::Esc);
+    console
 }
 
-fn shows(desk: &mut Desk, all: &[&str]) -> bool {
-    let text = desk.text();
+fn shows(console: &mut TestConsole, all: &[&str]) -> bool {
+    let text = console.text();
     all.iter().all(|part| text.contains(part))
 }
 
@@ -54,52 +54,52 @@ const TASKS: &[Task] = &[
         question: "What is down?",
         keys: &[],
         answer: "the first rows, and the count in the header",
-        holds: |desk, _| shows(desk, &["✖ down 14", "✖ down     checkout"]),
+        holds: |console, _| shows(console, &["✖ down 14", "✖ down     checkout"]),
     },
     Task {
         question: "Since when?",
         keys: &[],
         answer: "the column SINCE",
-        holds: |desk, _| shows(desk, &["SINCE", "4m02s"]),
+        holds: |console, _| shows(console, &["SINCE", "4m02s"]),
     },
     Task {
         question: "Did it flap?",
         keys: &["T"],
         answer: "its timeline",
-        holds: |desk, _| shows(desk, &["checkout timeline", "11:45:48Z"]),
+        holds: |console, _| shows(console, &["checkout timeline", "11:45:48Z"]),
     },
     Task {
         question: "What changed in the last ten minutes?",
         keys: &["C"],
         answer: "recent changes, newest first",
-        holds: |desk, _| {
-            desk.receive(SourceEvent::History(CHECKOUT, history(0), None));
-            shows(desk, &["changed lately", "failed: connection refused"])
+        holds: |console, _| {
+            console.receive(SourceEvent::History(CHECKOUT, history(0), None));
+            shows(console, &["changed lately", "failed: connection refused"])
         },
     },
     Task {
         question: "Which namespace is worst?",
         keys: &["v"],
         answer: "the services by namespace, the worst first",
-        holds: |desk, _| shows(desk, &["services by namespace", "DEGRADED"]),
+        holds: |console, _| shows(console, &["services by namespace", "DEGRADED"]),
     },
     Task {
         question: "Whose services fail?",
         keys: &["v", "Shift-Tab"],
         answer: "the services by their last label, here `team`",
-        holds: |desk, _| shows(desk, &["services by team", "blue", "red"]),
+        holds: |console, _| shows(console, &["services by team", "blue", "red"]),
     },
     Task {
         question: "What do the failing services have in common?",
         keys: &[],
         answer: "the header's third line; `F` lists them",
-        holds: |desk, _| shows(desk, &["failing share host 10.0.0.3"]),
+        holds: |console, _| shows(console, &["failing share host 10.0.0.3"]),
     },
     Task {
         question: "Is it the network or the service?",
         keys: &["X"],
         answer: "the stage at which the probe failed",
-        holds: |desk, _| shows(desk, &["LAST GOOD", "WHERE IT BROKE", "nothing listens on 10.0.0.5:801"]),
+        holds: |console, _| shows(console, &["LAST GOOD", "WHERE IT BROKE", "nothing listens on 10.0.0.5:801"]),
     },
     Task {
         question: "Is it still down right now?",
@@ -111,15 +111,15 @@ const TASKS: &[Task] = &[
         question: "Who owns it?",
         keys: &["X"],
         answer: "the line `owner`: whose token registered it, or else its label `owner`; `:cols owner` shows it for all",
-        holds: |desk, _| shows(desk, &["owner      payments-ci"]),
+        holds: |console, _| shows(console, &["owner      payments-ci"]),
     },
     Task {
         question: "Find a service by name",
         keys: &["/", "c", "a"],
         answer: "the selected row: the cursor follows what is typed",
-        holds: |desk, _| {
-            desk.text();
-            desk.state.screen().selection == Selection::Service(CART)
+        holds: |console, _| {
+            console.text();
+            console.state.screen().selection == Selection::Service(CART)
         },
     },
     Task {
@@ -144,31 +144,31 @@ const TASKS: &[Task] = &[
         question: "Which certificate expires next?",
         keys: &["s", "c", "e", "Enter", "g"],
         answer: "the list sorted by CERT, the next to expire first",
-        holds: |desk, _| shows(desk, &["CERT↓", "in 12 d"]) && desk.listed()[0] == "cart",
+        holds: |console, _| shows(console, &["CERT↓", "in 12 d"]) && console.listed()[0] == "cart",
     },
     Task {
         question: "How is everything?",
         keys: &["H"],
         answer: "the map: a cell for each service",
-        holds: |desk, _| shows(desk, &["map, worst first", "▲–●●●"]),
+        holds: |console, _| shows(console, &["map, worst first", "▲–●●●"]),
     },
     Task {
         question: "Who uses this port?",
         keys: &["/", "p", "o", "Tab", "8", "0", "1", "Enter"],
         answer: "`/port=801`; Tab completes the field",
-        holds: |desk, _| desk.listed().contains(&"checkout".to_owned()) && &*desk.state.filter == "port=801",
+        holds: |console, _| console.listed().contains(&"checkout".to_owned()) && &*console.state.filter == "port=801",
     },
     Task {
         question: "List the services of a team",
         keys: &["/", "-", "l", " ", "t", "Tab", "b", "Tab", "Enter"],
         answer: "`/-l team=blue`; Tab completes label and value",
-        holds: |desk, _| desk.listed().len() == 30 && &*desk.state.filter == "-l team=blue",
+        holds: |console, _| console.listed().len() == 30 && &*console.state.filter == "-l team=blue",
     },
     Task {
         question: "Compare the versions",
         keys: &[":", "b", "y", " ", "v", "Tab", "Enter"],
         answer: "the services by version",
-        holds: |desk, _| shows(desk, &["services by version", "1.4.2"]),
+        holds: |console, _| shows(console, &["services by version", "1.4.2"]),
     },
     Task {
         question: "Copy its URL",
@@ -180,40 +180,40 @@ const TASKS: &[Task] = &[
         question: "Which is the slowest?",
         keys: &["s", "p", "9", "9", "Enter"],
         answer: "the list sorted by the 99th percentile",
-        holds: |desk, _| shows(desk, &["P99↓"]) && desk.listed()[0] == "checkout",
+        holds: |console, _| shows(console, &["P99↓"]) && console.listed()[0] == "checkout",
     },
     Task {
         question: "How long was it down this week?",
         keys: &["T"],
         answer: "the strips below its timeline",
-        holds: |desk, _| shows(desk, &["7 d", "UP  OUTAGES  LONGEST", "99.9%"]),
+        holds: |console, _| shows(console, &["7 d", "UP  OUTAGES  LONGEST", "99.9%"]),
     },
     Task {
         question: "What was down this week, and for how long?",
         keys: &["O", "Tab"],
         answer: "the outages, the newest first; `s` orders by length",
-        holds: |desk, _| {
-            desk.receive(SourceEvent::Outages(Window::Week, Ok(outages())));
-            shows(desk, &["outages of 7 d", "OUT FOR", "pay/ledger", "2h02m"])
+        holds: |console, _| {
+            console.receive(SourceEvent::Outages(Window::Week, Ok(outages())));
+            shows(console, &["outages of 7 d", "OUT FOR", "pay/ledger", "2h02m"])
         },
     },
     Task {
         question: "The next thing that is broken",
         keys: &["X", "]"],
         answer: "the same explanation for the next fault",
-        holds: |desk, _| matches!(&desk.state.screen().view, View::Explain(id, _) if *id != CHECKOUT),
+        holds: |console, _| matches!(&console.state.screen().view, View::Explain(id, _) if *id != CHECKOUT),
     },
     Task {
         question: "Back to where I was",
         keys: &["X", "Esc"],
         answer: "the row is still selected",
-        holds: |desk, _| desk.state.screen().view == View::Overview,
+        holds: |console, _| console.state.screen().view == View::Overview,
     },
     Task {
         question: "Only what is broken",
         keys: &["Ctrl-z"],
         answer: "the list without healthy services",
-        holds: |desk, _| desk.listed().iter().all(|name| name != "cron") && desk.listed().len() < 20,
+        holds: |console, _| console.listed().iter().all(|name| name != "cron") && console.listed().len() < 20,
     },
 ];
 
@@ -223,7 +223,7 @@ fn operations(effects: &[Effect]) -> Vec<&Operation> {
     effects.iter().filter_map(of).collect()
 }
 
-fn press(desk: &mut Desk, key: &str) -> Vec<Effect> {
+fn press(console: &mut TestConsole, key: &str) -> Vec<Effect> {
     let (code, with) = match key {
         "Enter" => (KeyCode::Enter, KeyModifiers::NONE),
         "Esc" => (KeyCode::Esc, KeyModifiers::NONE),
@@ -234,15 +234,15 @@ fn press(desk: &mut Desk, key: &str) -> Vec<Effect> {
             None => (KeyCode::Char(key.chars().next().expect("a character")), KeyModifiers::NONE),
         },
     };
-    update(&mut desk.state, Msg::Key(KeyEvent::new(code, with)))
+    update(&mut console.state, Msg::Key(KeyEvent::new(code, with)))
 }
 
 #[test]
 fn each_question_is_answered_by_its_keys() {
     for (task, size) in TASKS.iter().flat_map(|task| SIZES.map(|size| (task, size))) {
-        let mut desk = desk(size);
-        let effects: Vec<Effect> = task.keys.iter().flat_map(|key| press(&mut desk, key)).collect();
-        assert!((task.holds)(&mut desk, &effects), "{} at {size:?}\n{}", task.question, desk.text());
+        let mut console = console(size);
+        let effects: Vec<Effect> = task.keys.iter().flat_map(|key| press(&mut console, key)).collect();
+        assert!((task.holds)(&mut console, &effects), "{} at {size:?}\n{}", task.question, console.text());
     }
     assert!(TASKS.iter().take(10).all(|task| task.keys.len() <= 3), "the first ten questions take three keys at most");
 }
@@ -252,10 +252,10 @@ fn a_restart_comes_back_to_where_it_was() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("portolan/console.json");
     for size in SIZES {
-        let mut before = desk(size);
+        let mut before = console(size);
         before.keys("2/ns==pay\n:sort name\n:cols team\n");
         memory::save(&before.state, &path).expect("saved");
-        let mut after = Desk::waiting(size);
+        let mut after = TestConsole::waiting(size);
         memory::restore(&mut after.state, &path, false);
         after.load();
         assert_eq!(after.state.screen().view, View::Services);
@@ -263,11 +263,11 @@ fn a_restart_comes_back_to_where_it_was() {
         assert!(after.text().contains("NAME↓") && after.text().contains("TEAM"), "{size:?}\n{}", after.text());
         assert_eq!(&*after.state.filters[0], "ns==pay", "the filters used before are there too");
     }
-    let mut flagged = Desk::waiting((120, 40));
+    let mut flagged = TestConsole::waiting((120, 40));
     memory::restore(&mut flagged.state, &path, true);
     assert!(flagged.state.filter.is_empty(), "a flag goes before what is remembered");
     std::fs::write(&path, "{").expect("written");
-    let mut broken = Desk::waiting((120, 40));
+    let mut broken = TestConsole::waiting((120, 40));
     memory::restore(&mut broken.state, &path, false);
     assert_eq!(broken.state.screen().view, View::Overview, "a broken file counts as none");
 }

@@ -83,7 +83,7 @@ def use_kubectl(pod, backend):
     assert verdicts == ["InProgress", "Current", "Failed"], verdicts
     came(
         "kstatus (Flux, cli-utils)",
-        "an object that no Portolan watches, one that is healthy, one whose address is refused",
+        "an object that no Portolan watches, one that is healthy, one whose address the settings deny",
         ", ".join(f"`{verdict}`" for verdict in verdicts),
     )
 
@@ -150,7 +150,7 @@ def use_haproxy(folder):
             haproxy.wait(timeout=30)
     came(
         "HAProxy over CoreDNS",
-        "servers from the SRV records of a core Service that Portolan publishes for",
+        "servers from the SRV records of a core Service whose endpoints Portolan publishes",
         f"`{'`, `'.join(both)}`; without the first while its check fails",
     )
 

@@ -164,8 +164,13 @@ impl Rig {
 
     /// Starts a prepared prober.
     pub(crate) fn go(&mut self) {
+        self.go_through(Arc::new(self.store.clone()));
+    }
+
+    /// The same; what ends by itself is removed through `registrar`.
+    pub(crate) fn go_through(&mut self, registrar: Arc<dyn Registrar>) {
         let (mut prober, token) = (self.prober.take().expect("once"), self.stop_prober.clone());
-        let remover = prober.remover(Arc::new(self.store.clone())).expect("once");
+        let remover = prober.remover(registrar).expect("once");
         let stop = self.stop_prober.clone();
         self.removing.spawn(async move { remover.run(stop).await.expect("the remover ends well") });
         self.probing.spawn(async move { prober.run(token).await.expect("the prober ends well") });

@@ -180,22 +180,23 @@ async fn registering_again_renews_and_proves_but_overrules_no_failure() {
     let rig = hand.rig(ProberSettings::default());
     rig.register_spec("user", leased(30)).await;
     let again = || rig.handle.registered(rig.entry("user").service().id, &rig.instance("user").name);
-    assert_eq!(again().map(|heard| heard.ttl), Some(seconds(30)));
+    assert_eq!(again().map(|heard| heard.ttl), Ok(seconds(30)));
     rig.until_health("user", Health::Healthy).await;
     hand.pass(&rig, seconds(32)).await;
     rig.until_health("user", Health::Unhealthy).await;
-    again();
+    again().expect("heard");
     rig.until_health("user", Health::Healthy).await;
     for _ in 0..3 {
         beat(&rig, "user", BeatStatus::Fail, None).expect("heard");
     }
     rig.until_health("user", Health::Unhealthy).await;
-    again();
+    again().expect("heard");
     hand.pass(&rig, seconds(28)).await;
     assert_eq!(rig.health("user"), (Health::Unhealthy, Reason::ReportedFailing));
     let target = Target::start(Mode::Ok).await;
     rig.register("other", &target.url(), every_second()).await;
-    assert_eq!(rig.handle.registered(rig.entry("other").service().id, &rig.instance("other").name), None);
+    let other = rig.handle.registered(rig.entry("other").service().id, &rig.instance("other").name);
+    assert_eq!(other, Err(BeatError::NoHeartbeatCheck));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,13 +1,24 @@
 //! Registrations that end by themselves.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use portolan::model::name::InstanceName;
 use portolan::model::outcome::Health;
-use portolan::model::service::InstanceSpec;
+use portolan::model::ports::{
+    AcknowledgementChange, BeatError, BeatStatus, Caller, DrainChange, Heartbeats as _, InstanceRef, Registered,
+    Registrar, Registration, Removal, ServiceRef, WriteError,
+};
+use portolan::model::service::{InstanceSpec, Service};
 use portolan::prober::ProberSettings;
+use portolan::store::Store;
+use tokio::sync::Semaphore;
 
-use crate::harness::{Mode, Rig, Target, every_second, seldom, spec, until};
-use crate::leases::{Hand, leased, pass, seconds, seen, well};
+use crate::harness::{Mode, Rig, Setup, Target, every_second, seldom, spec, until};
+use crate::leases::{Hand, beat, leased, pass, seconds, seen, well};
 
 fn is_listed(rig: &Rig, service: &str) -> bool {
     rig.catalog.snapshot().get(&format!("default/{service}")).is_some()
@@ -187,4 +198,113 @@ async fn many_leave_one_after_the_other() {
     let began = std::time::Instant::now();
     until("all have left", || rig.catalog.read().total().total() == 0).await;
     assert!(began.elapsed() > Duration::from_millis(1500), "at most a hundred a second: {:?}", began.elapsed());
+}
+
+/// Removes only when the test lets it.
+#[derive(Clone)]
+struct Held(Arc<Shared>);
+
+struct Shared {
+    store: Store,
+    /// A permit for each removal that was asked for.
+    asked: Semaphore,
+    /// A permit for each that may end.
+    answers: Semaphore,
+    refuses: AtomicBool,
+}
+
+impl Held {
+    fn rig(hand: &Hand) -> (Self, Rig) {
+        let mut rig = Setup::clock(hand.clock.clone()).prepare();
+        let (asked, answers) = (Semaphore::new(0), Semaphore::new(0));
+        let held = Self(Arc::new(Shared { store: rig.store.clone(), asked, answers, refuses: AtomicBool::new(false) }));
+        rig.go_through(Arc::new(held.clone()));
+        (held, rig)
+    }
+
+    /// Waits until a removal is on its way.
+    async fn asked(&self) {
+        self.0.asked.acquire().await.expect("open").forget();
+    }
+
+    fn answer(&self, refuses: bool) {
+        self.0.refuses.store(refuses, Ordering::SeqCst);
+        self.0.answers.add_permits(1);
+    }
+}
+
+impl Registrar for Held {
+    fn register(&self, call: Registration, caller: Caller) -> BoxFuture<'static, Result<Registered, WriteError>> {
+        self.0.store.register(call, caller)
+    }
+
+    fn renewed(&self, call: &Registration, caller: &Caller) -> Option<Registered> {
+        self.0.store.renewed(call, caller)
+    }
+
+    fn deregister(&self, removal: Removal, caller: Caller) -> BoxFuture<'static, Result<(), WriteError>> {
+        let shared = Arc::clone(&self.0);
+        async move {
+            shared.asked.add_permits(1);
+            shared.answers.acquire().await.expect("open").forget();
+            if shared.refuses.load(Ordering::SeqCst) {
+                return Err(WriteError::Busy);
+            }
+            shared.store.deregister(removal, caller).await
+        }
+        .boxed()
+    }
+
+    fn drain(
+        &self,
+        instance: InstanceRef,
+        change: DrainChange,
+        caller: Caller,
+    ) -> BoxFuture<'static, Result<Arc<Service>, WriteError>> {
+        self.0.store.drain(instance, change, caller)
+    }
+
+    fn acknowledge(
+        &self,
+        service: ServiceRef,
+        instance: Option<InstanceName>,
+        change: AcknowledgementChange,
+        caller: Caller,
+    ) -> BoxFuture<'static, Result<Arc<Service>, WriteError>> {
+        self.0.store.acknowledge(service, instance, change, caller)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_removal_waits_for_its_commit_no_renewal_is_acknowledged() {
+    let hand = Hand::start();
+    let (held, rig) = Held::rig(&hand);
+    rig.register_spec("user", asking(leased(30), 60)).await;
+    rig.register_spec("user#other", leased(3600)).await;
+    hand.pass(&rig, seconds(92)).await;
+    held.asked().await;
+    let (id, name) = (rig.entry("user").service().id, rig.instance("user").name);
+    let renew = || rig.handle.registered(id, &name).map(|heard| heard.ttl);
+    assert_eq!(beat(&rig, "user", BeatStatus::Pass, None), Err(BeatError::Leaving));
+    assert_eq!(renew(), Err(BeatError::Leaving));
+    held.answer(false);
+    until("it is removed", || rig.entry("user").service().instance("default").is_none()).await;
+    assert_eq!(renew(), Err(BeatError::NotFound));
+    rig.register_spec("user", asking(leased(30), 60)).await;
+    assert_eq!(renew(), Ok(seconds(30)), "it is another registration");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_removal_that_failed_renewals_count_again() {
+    let hand = Hand::start();
+    let (held, rig) = Held::rig(&hand);
+    rig.register_spec("user", asking(leased(30), 60)).await;
+    hand.pass(&rig, seconds(92)).await;
+    held.asked().await;
+    assert_eq!(beat(&rig, "user", BeatStatus::Pass, None), Err(BeatError::Leaving));
+    held.answer(true);
+    until("it is heard", || beat(&rig, "user", BeatStatus::Pass, None).is_ok()).await;
+    rig.until_health("user", Health::Healthy).await;
+    hand.pass(&rig, seconds(28)).await;
+    assert_eq!(rig.health("user").0, Health::Healthy);
 }

@@ -178,7 +178,7 @@ async fn a_takeover_of_several_checks_changes_nothing_either() {
     let admin: CheckName = "admin".parse().expect("a name");
     let by_admin =
         ReportedHealth { decided_by: admin.clone(), ..reported(Health::Unhealthy, Reason::UnexpectedStatus) };
-    let message = "3 fails in a row: status 500".to_owned();
+    let message = "3 failures in a row: status 500".to_owned();
     let warning = Arc::new(Warning { check: admin, reason: Reason::UnexpectedStatus, message });
     let warned = ReportedHealth { warning: Some(warning), ..healthy() };
     let both = ReportedHealth { also_failing: [CheckName::default()].into(), ..by_admin.clone() };

@@ -224,11 +224,13 @@ impl Observer {
             self.ask_history(readers, view.service).await;
             let (_, name) = place.split_once('#').expect("an instance");
             let last = self.past.last(&view.service, name);
-            let told = last
+            let recorded = last
                 .map_or(Health::Unknown, |(health, aim)| if aim == Some(view.aim) { health } else { Health::Unknown });
-            if told != view.health {
-                self.world
-                    .broken("history ends where health is", format!("{place}: {told}, but it reads {}", view.health));
+            if recorded != view.health {
+                self.world.broken(
+                    "history ends where health is",
+                    format!("{place}: {recorded}, but it reads {}", view.health),
+                );
             }
         }
     }

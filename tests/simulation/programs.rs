@@ -106,7 +106,7 @@ impl Program {
                 self.was_heard(now);
                 true
             }
-            Err(BeatError::NotFound) => {
+            Err(BeatError::NotFound | BeatError::Leaving) => {
                 world.tell(format!("{} is not known any more", self.place()));
                 self.service = None;
                 false
@@ -127,7 +127,10 @@ impl Program {
         world.tell(format!("{} registers itself", self.place()));
         match server.store.register(self.registration.clone(), caller).await {
             Ok(done) => {
-                server.handle.registered(done.service.id, &done.instance);
+                if server.handle.registered(done.service.id, &done.instance) == Err(BeatError::Leaving) {
+                    world.tell(format!("refused: {} is being removed", self.place()));
+                    return false;
+                }
                 self.service = Some(done.service.id);
                 // A new registration.
                 self.lapsed = true;

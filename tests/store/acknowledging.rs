@@ -51,7 +51,7 @@ fn of_service(s: &Running) -> Option<Acknowledgement> {
 }
 
 /// What the history says of acknowledgements, newest first.
-async fn told(s: &Running) -> Vec<(HistoryEvent, String, String)> {
+async fn logged(s: &Running) -> Vec<(HistoryEvent, String, String)> {
     let of = |event| matches!(event, HistoryEvent::Acknowledged | HistoryEvent::Unacknowledged);
     let entries = s.history("users").await.into_iter().filter(|entry| of(entry.event));
     entries.map(|entry| (entry.event, entry.instance.to_string(), entry.message)).collect()
@@ -85,7 +85,7 @@ async fn it_outlasts_renewals_and_restarts_and_ends_by_itself() {
     let (given, ended) = (HistoryEvent::Acknowledged, HistoryEvent::Unacknowledged);
     let first = format!("acknowledged by alice for the service, failing: a, b, until {until}: disk\\u{{1b}} ordered");
     let last = "the acknowledgement by alice (disk\\u{1b} ordered) ended by itself".to_owned();
-    assert_eq!(told(&s).await, [(ended, "a".to_owned(), last), (given, "a".to_owned(), first)]);
+    assert_eq!(logged(&s).await, [(ended, "a".to_owned(), last), (given, "a".to_owned(), first)]);
     s.stop().await;
 }
 
@@ -99,13 +99,13 @@ async fn it_ends_with_its_failure_and_with_any_new_one() {
     make_healthy(&s, "users", "b").await;
     assert_eq!(known(&s), "a");
     assert!(of_service(&s).is_some(), "what still fails is known");
-    let entries = told(&s).await;
+    let entries = logged(&s).await;
     assert!(entries[0].1 == "b" && entries[0].2.ends_with("ended with the failure"), "{entries:?}");
 
     s.clock.set(at(100));
     make_unhealthy(&s, "users", "c").await;
     assert_eq!((known(&s).as_str(), of_service(&s)), ("", None), "c is new");
-    let entries = told(&s).await;
+    let entries = logged(&s).await;
     assert!(entries[0].1 == "c" && entries[0].2.ends_with("because this is a new failure"), "{entries:?}");
     assert_eq!(entries.len(), 3, "one entry, however many instances: {entries:?}");
 
@@ -118,7 +118,7 @@ async fn it_ends_with_its_failure_and_with_any_new_one() {
     assert_eq!(known(&s), "", "at its new address nothing is known yet");
     acknowledge(&s, Some("b"), start(None), anyone()).await.expect("it fails");
     acknowledge(&s, Some("b"), AcknowledgementChange::End, joining("bob")).await.expect("withdrawn");
-    let entries = told(&s).await;
+    let entries = logged(&s).await;
     assert!(entries[0].2.ends_with("was withdrawn by bob"), "{entries:?}");
     let revision = s.revision();
     acknowledge(&s, None, AcknowledgementChange::End, anyone()).await.expect("there is none");
@@ -135,7 +135,7 @@ async fn only_what_fails_is_acknowledged() {
     assert_eq!(acknowledge(&s, None, start(None), anyone()).await, nothing(false));
     assert_eq!(acknowledge(&s, Some("a"), start(None), anyone()).await, nothing(true));
     assert_eq!(acknowledge(&s, Some("x"), start(None), anyone()).await, Err(WriteError::InstanceNotFound));
-    assert_eq!(told(&s).await, []);
+    assert_eq!(logged(&s).await, []);
     s.stop().await;
 }
 
@@ -172,7 +172,7 @@ async fn in_a_mirror_the_status_brings_it_and_ends_it() {
     let short = known_as("short", Some(at(90).wall));
     hear(&s, users(13, Some(&short))).await;
     hear(&s, users(14, None)).await;
-    let messages: Vec<String> = told(&s).await.into_iter().map(|(_, _, message)| message).collect();
+    let messages: Vec<String> = logged(&s).await.into_iter().map(|(_, _, message)| message).collect();
     let given = format!("acknowledged by alice for the service, failing: a, until {}: short", at(90).wall);
     let expected = [
         "the acknowledgement by alice (short) ended by itself",

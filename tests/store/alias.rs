@@ -64,7 +64,7 @@ async fn links_in_the_place_of_our_files_are_neither_followed_nor_written() {
             let name = format!("p.db{suffix}");
             says(
                 &refusal(&path),
-                &[&name, "not a plain file of one name", "neither followed nor written", "remove it"],
+                &[&name, "is a link or has several names", "neither followed nor written", "remove it"],
             );
             assert_eq!(fs::read_to_string(&victim).expect("reads"), "theirs");
         }

@@ -150,7 +150,7 @@ async fn a_drain_outlasts_renewals_and_restarts() {
     assert_eq!(s.revision(), revision);
 
     let history = s.history("users").await;
-    let told: Vec<_> = history.iter().rev().map(|e| (e.event, e.message.as_str())).collect();
+    let messages: Vec<_> = history.iter().rev().map(|e| (e.event, e.message.as_str())).collect();
     let prolonged = format!("drained by alice, until {until}: kernel");
     let expected = [
         (HistoryEvent::Drained, "drained by alice: kernel\\u{1b} update"),
@@ -159,7 +159,7 @@ async fn a_drain_outlasts_renewals_and_restarts() {
         (HistoryEvent::Drained, "drained by alice: again"),
         (HistoryEvent::Undrained, "its drain was ended by bob"),
     ];
-    assert_eq!(told, expected);
+    assert_eq!(messages, expected);
     assert!(history.iter().all(|e| e.to == Some(e.from)), "health is another matter");
     s.remove(removal("users", None)).await.expect("removes");
     assert_eq!(s.history("users").await.len(), 6, "found by name still, by its removal");
@@ -318,10 +318,10 @@ async fn portolan_itself_spares_a_last_instance_that_did_not_ask() {
     s.remove(expired("a", silent)).await.expect("it asked for that");
     assert_eq!(s.find("users"), None);
     let history = s.history("users").await;
-    let told: Vec<_> =
+    let messages: Vec<_> =
         history.iter().filter(|e| e.event == HistoryEvent::Removed).map(|e| e.message.as_str()).collect();
-    assert!(told[0].starts_with("removed: lease not renewed for 5m;"), "{told:?}");
-    assert!(told[1].starts_with("removed: unhealthy for 10m;"), "{told:?}");
+    assert!(messages[0].starts_with("removed: lease not renewed for 5m;"), "{messages:?}");
+    assert!(messages[1].starts_with("removed: unhealthy for 10m;"), "{messages:?}");
     s.stop().await;
 }
 

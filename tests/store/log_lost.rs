@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-use crate::common::{Running, folder, refusal, registration, says, settings, spec};
+use crate::common::{Running, folder, refusal, registration, says, settings, spec, until};
 
 /// Services of the killed server whose commits are only in its log.
 const LOGGED: usize = 3;
@@ -20,21 +20,52 @@ struct Killed {
 
 /// Kills a server while a reader keeps the log from being moved into the file.
 async fn killed() -> Killed {
-    let (before, path) = folder();
+    let (_folder, path) = folder();
     let s = Running::open(settings(&path)).expect("opens");
+    let reader = reader(&path);
+    killed_with(s, &path, reader).await
+}
+
+/// Kills the server of the file at `before`, whose log stays as it is as long as there is `reader`, after it has registered something.
+async fn killed_with(s: Running, before: &Path, reader: Connection) -> Killed {
     let epoch = s.catalog().read().epoch().to_string();
-    let reader = Connection::open(&path).expect("opens beside");
-    reader.execute_batch("BEGIN; SELECT count(*) FROM service").expect("reads");
     for n in 0..LOGGED {
         s.register(registration(&format!("s{n}"), "a", spec(1))).await.expect("registers");
     }
     let (after, path) = folder();
-    for name in ["p.db", "p.db-wal", "p.db.lock"] {
-        fs::copy(before.path().join(name), after.path().join(name)).expect("copies");
+    for suffix in ["", "-wal", ".lock"] {
+        fs::copy(beside(before, suffix), beside(&path, suffix)).expect("copies");
     }
     drop(reader);
     s.stop().await;
     Killed { _folder: after, path, epoch }
+}
+
+/// Keeps what is written from now on in the log.
+fn reader(path: &Path) -> Connection {
+    let reader = Connection::open(path).expect("opens beside");
+    reader.execute_batch("BEGIN; SELECT count(*) FROM service").expect("reads");
+    reader
+}
+
+/// A file of an earlier run, with a service.
+async fn older() -> (tempfile::TempDir, PathBuf) {
+    let (folder, path) = folder();
+    let s = Running::open(settings(&path)).expect("opens");
+    s.register(registration("old", "a", spec(1))).await.expect("registers");
+    s.stop().await;
+    (folder, path)
+}
+
+/// A server that could not begin its run at its start, because another program had locked the file.
+async fn postponed(path: &Path) -> Running {
+    let other = Connection::open(path).expect("opens beside");
+    other.execute_batch("BEGIN IMMEDIATE").expect("locks");
+    let s = Running::open(settings(path)).expect("starts");
+    assert!(s.store.failure().is_some(), "nothing can be written yet");
+    other.execute_batch("COMMIT").expect("lets go");
+    until("the run begins", async || s.store.failure().is_none()).await;
+    s
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {
@@ -69,6 +100,41 @@ async fn a_removed_log_is_an_error() {
     fs::write(&log, kept).expect("puts it back");
     let s = Running::open(settings(&killed.path)).expect("opens");
     assert_eq!((s.all().len(), s.catalog().read().epoch().to_string()), (LOGGED, killed.epoch));
+    s.stop().await;
+}
+
+#[tokio::test]
+async fn a_removed_log_is_an_error_even_if_only_that_log_names_the_run() {
+    for begins_late in [false, true] {
+        let (_folder, path) = older().await;
+        let reader = reader(&path);
+        let s = if begins_late { postponed(&path).await } else { Running::open(settings(&path)).expect("opens") };
+        let killed = killed_with(s, &path, reader).await;
+        let log = beside(&killed.path, "-wal");
+        let kept = fs::read(&log).expect("reads");
+        fs::remove_file(&log).expect("removes");
+        says(&refusal(&killed.path), &["p.db has lost what was written last", "revision 1, and 4 was committed"]);
+        fs::write(&log, kept).expect("puts it back");
+        let s = Running::open(settings(&killed.path)).expect("opens");
+        assert_eq!((s.all().len(), s.catalog().read().epoch().to_string()), (1 + LOGGED, killed.epoch));
+        s.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_began_late_and_ended_in_order_leaves_older_copies_restorable() {
+    let (_folder, path) = older().await;
+    let backup = fs::read(&path).expect("reads");
+    let reader = reader(&path);
+    let s = postponed(&path).await;
+    let line = s.catalog().read().epoch().to_string();
+    s.register(registration("new", "a", spec(1))).await.expect("registers");
+    drop(reader);
+    s.stop().await;
+    fs::write(&path, &backup).expect("restores");
+    let s = Running::open(settings(&path)).expect("opens: another run has had that file, and it ended in order");
+    assert_eq!(s.all().len(), 1);
+    assert_ne!(s.catalog().read().epoch().to_string(), line);
     s.stop().await;
 }
 

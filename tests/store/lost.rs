@@ -42,7 +42,7 @@ async fn nothing_is_acknowledged_into_a_deleted_file() {
     refuses_writes_and_reads_on(&s).await;
     s.stop().await;
     says(&refusal(&path), &["p.db is not there", "p.db.lock", "revision 1 was committed", "--start-empty"]);
-    let s = Running::start_empty(&path).expect("starts anew");
+    let s = Running::start_empty(&path).expect("starts empty");
     assert!(s.all().is_empty());
     s.stop().await;
 }

@@ -406,9 +406,9 @@ async fn drains_and_warnings_come_from_the_object() {
     let shown = s.instance("users", "a");
     assert_eq!((shown.drain, shown.warning, shown.observed_version), (None, None, None));
     let history = s.history("users").await;
-    let told: Vec<_> = history.iter().map(|e| (e.event.as_str(), e.message.as_str())).collect();
+    let entries: Vec<_> = history.iter().map(|e| (e.event.as_str(), e.message.as_str())).collect();
     let drained = format!("drained by the manifest, until {}: kernel", at(9000).wall);
-    assert_eq!(told, [("undrained", "its drain was ended"), ("drained", drained.as_str())]);
+    assert_eq!(entries, [("undrained", "its drain was ended"), ("drained", drained.as_str())]);
 
     // A warning of this replica's own, which no status carries yet.
     let change = HealthChange { warning: Some(warning), transition: None, ..healthy(&s.instance("users", "a"), 1) };

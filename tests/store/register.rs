@@ -61,8 +61,8 @@ async fn another_address_or_check_starts_a_new_generation() {
     let mut generations = vec![s.register(registration("users", "a", spec(1))).await.expect("registers").generation];
     make_healthy(&s, "users", "a").await;
     let moved = s.register(registration("users", "a", spec(2))).await.expect("changes");
-    let told: Vec<_> = moved.replaced.iter().map(|url| (url.field, url.was_healthy)).collect();
-    assert_eq!(told, [("base_url", true), ("health_url", true)]);
+    let replaced: Vec<_> = moved.replaced.iter().map(|url| (url.field, url.was_healthy)).collect();
+    assert_eq!(replaced, [("base_url", true), ("health_url", true)]);
     assert_eq!((&moved.replaced[0].old, moved.replaced[0].new.as_ref()), (&spec(1).base_url, Some(&spec(2).base_url)));
     let instance = s.instance("users", "a");
     assert_eq!((instance.health, instance.reason), (Health::Unknown, Reason::Probing));

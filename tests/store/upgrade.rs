@@ -79,7 +79,7 @@ fn is_all_there(s: &Running) {
     assert!(checked.is_some_and(|at| at.0 > 1_795_949_403_556), "{checked:?}");
 }
 
-fn told(entries: &[HistoryEntry]) -> Vec<(i64, HistoryEvent, &str, &str)> {
+fn facts(entries: &[HistoryEntry]) -> Vec<(i64, HistoryEvent, &str, &str)> {
     entries.iter().map(|e| (e.id, e.event, e.instance.as_str(), e.message.as_str())).collect()
 }
 
@@ -91,12 +91,12 @@ async fn history_is_there(s: &Running) {
         (2, HistoryEvent::Health, "b", "1 pass: status 200"),
         (1, HistoryEvent::Health, "default", "1 pass: status 200"),
     ];
-    assert_eq!(told(&entries), expected);
+    assert_eq!(facts(&entries), expected);
     assert!(entries.iter().all(|entry| entry.check.is_default() && entry.evidence.is_some()));
     assert_eq!(entries[0].to, Some(Health::Unhealthy));
     let gone = s.history("gone").await;
     let removed = "deregistered; it was registered at 2026-11-29T10:49:57.801Z";
-    assert_eq!(told(&gone), [(5, HistoryEvent::Removed, "default", removed)]);
+    assert_eq!(facts(&gone), [(5, HistoryEvent::Removed, "default", removed)]);
 }
 
 #[tokio::test]

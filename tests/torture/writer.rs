@@ -8,7 +8,7 @@ use crate::server::Found;
 
 /// Names that one writer plays with.
 const NAMES: u64 = 12;
-/// Of these, those whose services are probed.
+/// How many of these have their services probed.
 const PROBED: u64 = 4;
 
 /// How a name looks.

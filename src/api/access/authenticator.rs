@@ -12,12 +12,14 @@ use super::token::{Bearer, MAX_TOKEN, TokenRules, why};
 use super::token_cache::TokenCache;
 use super::token_error::TokenError;
 use super::token_validity::Keyring;
+use crate::api::file_work::FileWork;
 use crate::model::time::Now;
 
 /// Verifies tokens, where auth is on: with secrets, with the cluster's keys, or with both.
 #[derive(Debug)]
 pub(super) struct Authenticator {
     pub(super) secrets: Option<Arc<Secrets>>,
+    pub(super) secret_files: FileWork,
     pub(super) accounts: Option<Accounts>,
     rules: TokenRules,
     cache: TokenCache,
@@ -25,7 +27,8 @@ pub(super) struct Authenticator {
 
 impl Authenticator {
     pub(super) fn new(secrets: Option<Secrets>, accounts: Option<Accounts>, rules: TokenRules) -> Self {
-        Self { secrets: secrets.map(Arc::new), accounts, rules, cache: TokenCache::default() }
+        let secret_files = FileWork::new("the file with the secrets");
+        Self { secrets: secrets.map(Arc::new), secret_files, accounts, rules, cache: TokenCache::default() }
     }
 
     /// The request's token, verified; `Err(None)` when there is none.
@@ -43,7 +46,7 @@ impl Authenticator {
     }
 
     fn by_secret(&self, token: &str, now: Now) -> Result<Bearer, TokenError> {
-        let keys = self.secrets.as_ref().map(|secrets| secrets.current(now.steady));
+        let keys = self.secrets.as_ref().map(|secrets| secrets.current());
         let Some(keys) = keys.filter(|keys| !keys.verify.is_empty()) else { return Err(without_secret(token)) };
         if let Some(bearer) = self.cache.get(token, keys.generation, now.wall) {
             return Ok(bearer);

@@ -60,9 +60,9 @@ pub(super) fn require_scope(principal: &Principal, class: RouteClass, read_auth:
 /// 403: the token lacks `scope`.
 pub(super) fn insufficient_scope(class: RouteClass, scope: &str) -> ApiError {
     let message = if class == RouteClass::Metrics {
-        "metrics name every service: ask with a token whose scope has read and whose namespaces are [\"*\"]".to_owned()
+        "metrics name every service: send a token with the scope read and the namespaces [\"*\"]".to_owned()
     } else {
-        format!("this token's scope lacks {scope}, which this needs")
+        format!("this request needs the scope {scope}, which the token lacks")
     };
     let namespaces = if class == RouteClass::Metrics { ", namespaces=\"*\"" } else { "" };
     let challenge = challenge(&format!("error=\"insufficient_scope\", scope=\"{scope}\"{namespaces}"));

@@ -81,6 +81,8 @@ pub(super) enum Counting {
     UnlessUnchanged,
     /// From the larger quota, so that other requests of its client cannot use it up.
     Separate,
+    /// The same, also while its client owes reads: it sends next to nothing, and a program that ends may say so.
+    Removals,
     /// From the quota of heartbeats, which nothing else uses up.
     Heartbeats,
 }
@@ -115,7 +117,8 @@ impl RouteClass {
     /// a watch its cursor.
     pub(super) fn counting(self, names_state: bool) -> Counting {
         match self {
-            Self::Deregister | Self::Drain | Self::Acknowledge => Counting::Separate,
+            Self::Deregister => Counting::Removals,
+            Self::Drain | Self::Acknowledge => Counting::Separate,
             Self::Heartbeat => Counting::Heartbeats,
             Self::Register | Self::Probing => Counting::UnlessUnchanged,
             Self::OpenRead | Self::TokenRead | Self::ServiceRead | Self::Watch if names_state => {

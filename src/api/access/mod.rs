@@ -105,7 +105,8 @@ pub struct RateSnapshot {
     pub limit: Limit,
     /// Requests left now.
     pub remaining: u32,
-    /// The time until the next request. Set where the quota is spent and the request may go on only to renew, or to be answered 304.
+    /// The time until the next request. Set where the quota is spent, or a writer owes reads, and the request may go on only to renew, or to
+    /// be answered 304.
     pub spent: Option<Duration>,
 }
 
@@ -157,7 +158,7 @@ pub struct Access {
     authenticator: Option<Authenticator>,
     read_auth: bool,
     certificate_required: bool,
-    /// Of a certificate that names none.
+    /// The namespace for a certificate that names none.
     default_namespace: Namespace,
     browsers: BrowserRules,
     trusted_proxies: Vec<IpNet>,
@@ -386,11 +387,18 @@ impl Access {
         self.quotas.as_ref().map(|quotas| quotas.refuse(admitted.principal.client, rate.limit, wait))
     }
 
-    /// Counts the size of an answer: each 32 KiB is one more request, owed where none are left. An `uncounted` request spends them from the
-    /// larger quota.
+    /// The refusal that takes the place of a renewal's answer of `bytes` once its client owes more reads than even the larger quota gives. The
+    /// lease is renewed nevertheless.
+    pub fn too_much_renewed(&self, admitted: &Admitted, bytes: usize) -> Option<ApiError> {
+        let quotas = self.quotas.as_ref().filter(|_| admitted.class.is_change())?;
+        quotas.too_much_renewed(admitted.principal.client, bytes)
+    }
+
+    /// Counts the size of an answer, also of one to a write: each 32 KiB is one more read, owed where none are left. An `uncounted` request
+    /// spends them from the larger quota.
     pub fn charge(&self, admitted: &mut Admitted, bytes: usize, uncounted: bool) {
-        if let (Some(quotas), Some(rate)) = (&self.quotas, &mut admitted.rate) {
-            quotas.charge(admitted.principal.client, rate, bytes, uncounted);
+        if let Some(quotas) = self.quotas.as_ref().filter(|_| admitted.class.limit().is_some()) {
+            quotas.charge(admitted.principal.client, admitted.rate.as_mut(), bytes, uncounted);
         }
     }
 
@@ -423,10 +431,12 @@ impl Access {
         Some(TokenValidity::new(credential, keyring, right, self.clock.clone()))
     }
 
-    /// The task that notices changed secrets when no request does; none where they cannot change.
+    /// The task that notices changed secrets; none where they cannot change.
     pub fn secrets_refresher(&self) -> Option<SecretsRefresher> {
-        let secrets = self.authenticator.as_ref()?.secrets.as_ref()?;
-        secrets.may_change().then(|| SecretsRefresher { secrets: Arc::clone(secrets), clock: self.clock.clone() })
+        let authenticator = self.authenticator.as_ref()?;
+        let secrets = authenticator.secrets.as_ref().filter(|secrets| secrets.may_change())?;
+        let (files, clock) = (authenticator.secret_files.clone(), self.clock.clone());
+        Some(SecretsRefresher { secrets: Arc::clone(secrets), files, clock })
     }
 
     /// The task that keeps the cluster's keys current; none outside a cluster.
@@ -441,9 +451,10 @@ impl Access {
     }
 
     /// Reads the secrets again at once; none where there are none.
-    pub fn reload_secrets(&self) -> Option<SecretsReload> {
-        let secrets = self.authenticator.as_ref()?.secrets.as_ref()?;
-        Some(secrets.reload())
+    pub async fn reload_secrets(&self) -> Option<SecretsReload> {
+        let authenticator = self.authenticator.as_ref()?;
+        let secrets = Arc::clone(authenticator.secrets.as_ref()?);
+        Some(authenticator.secret_files.run(move || secrets.reload()).await)
     }
 
     /// The refusal of another owner's service, to a token that may only register.

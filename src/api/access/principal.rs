@@ -47,14 +47,14 @@ impl Namespaces {
     }
 }
 
-/// Of which services answers name the owners to a caller.
+/// The services whose owners a caller sees in answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OwnersSeen {
-    /// Of all.
+    /// Every service.
     All,
-    /// Of those in the namespaces of its token.
+    /// Services in the namespaces of its token.
     Some,
-    /// Of none.
+    /// No service.
     None,
 }
 

@@ -81,19 +81,25 @@ impl Quotas {
     }
 
     /// Takes one request. One that may turn out uncounted takes from the larger quota when this one is spent, a separate one takes from the
-    /// larger quota alone. None where there is no limit.
+    /// larger quota alone. A write also waits while its client owes reads. None where there is no limit.
     pub(super) fn spend(
         &self,
         client: ClientKey,
         limit: Limit,
         counting: Counting,
     ) -> Result<Option<RateSnapshot>, ApiError> {
-        let Some(quota) = self.quota(limit) else { return Ok(None) };
         let now = self.now();
         if counting == Counting::Heartbeats {
             return self.spend_heartbeat(client, now).map(|()| None);
         }
-        if counting == Counting::Separate {
+        if limit == Limit::Writes
+            && counting != Counting::Removals
+            && let Some(wait) = self.reads.as_ref().and_then(|reads| reads.counted.overdue(client, now))
+        {
+            return self.spend_owing(client, counting, wait).map(Some);
+        }
+        let Some(quota) = self.quota(limit) else { return Ok(None) };
+        if matches!(counting, Counting::Separate | Counting::Removals) {
             let taken = quota.uncounted.spend(client, now);
             taken.map_err(|refused| self.too_often(client, limit, refused))?;
             return Ok(Some(RateSnapshot { limit, remaining: quota.counted.left(client, now), spent: None }));
@@ -105,6 +111,19 @@ impl Quotas {
             }
             Err(refused) => Err(self.too_often(client, limit, refused)),
         }
+    }
+
+    /// Takes a write of a client that owes reads. Only a renewal may go on, so that no lease expires for it.
+    fn spend_owing(&self, client: ClientKey, counting: Counting, wait: Duration) -> Result<RateSnapshot, ApiError> {
+        if counting != Counting::UnlessUnchanged {
+            return Err(self.too_often(client, Limit::Reads, QuotaSpent { wait }));
+        }
+        if let Some(writes) = &self.writes {
+            let now = self.now();
+            let spent = writes.uncounted.spend(client, now).or_else(|_| writes.counted.spend(client, now));
+            spent.map_err(|refused| self.too_often(client, Limit::Writes, refused))?;
+        }
+        Ok(RateSnapshot { limit: Limit::Reads, remaining: 0, spent: Some(wait) })
     }
 
     /// Takes a heartbeat, whose answer names no quota: writes are none of its client's business.
@@ -124,7 +143,7 @@ impl Quotas {
     pub(super) fn fail(&self, client: ClientKey) -> Result<(), ApiError> {
         self.failed.spend(client, self.now()).map(drop).map_err(|refused| {
             self.metrics.reject("failed_auth_limit");
-            let hint = format!("{} showed too many tokens that are not valid", Named(client));
+            let hint = format!("{} sent too many invalid tokens", Named(client));
             rate_limited(refused.wait).hint(hint)
         })
     }
@@ -141,14 +160,29 @@ impl Quotas {
     }
 
     /// Takes what an answer's size counts as, always in reads; from their larger quota where the request itself counts there.
-    pub(super) fn charge(&self, client: ClientKey, rate: &mut RateSnapshot, bytes: usize, uncounted: bool) {
+    pub(super) fn charge(&self, client: ClientKey, rate: Option<&mut RateSnapshot>, bytes: usize, uncounted: bool) {
         let more = u32::try_from(bytes / BYTES_OF_A_READ).unwrap_or(u32::MAX);
         let Some(quota) = self.reads.as_ref().filter(|_| more > 0) else { return };
         let limiter = if uncounted { &quota.uncounted } else { &quota.counted };
         limiter.charge(client, self.now(), more);
-        if rate.limit == Limit::Reads && !uncounted {
+        if let Some(rate) = rate.filter(|rate| rate.limit == Limit::Reads && !uncounted) {
             rate.remaining = rate.remaining.saturating_sub(more);
         }
+    }
+
+    /// The refusal that takes the place of a renewal's answer of `bytes` while its client owes more than a minute of the larger quota of reads.
+    pub(super) fn too_much_renewed(&self, client: ClientKey, bytes: usize) -> Option<ApiError> {
+        let quota = self.reads.as_ref().filter(|_| bytes >= BYTES_OF_A_READ)?;
+        let wait = quota.uncounted.overdue(client, self.now())?;
+        self.metrics.reject(Limit::Reads.reason());
+        let hint = format!(
+            "the lease is renewed, but {} has received the services it renews too often: {} times 32 KiB a minute are allowed, \
+             {UNCOUNTED} times what {} sets; a heartbeat renews with a small answer",
+            Named(client),
+            u64::from(quota.per_minute) * u64::from(UNCOUNTED),
+            Limit::Reads.setting()
+        );
+        Some(rate_limited(wait).hint(hint))
     }
 
     /// The refusal of a request that turned out to count.
@@ -167,7 +201,8 @@ impl Quotas {
         let mut error = rate_limited(refused.wait);
         let Some(quota) = self.quota(limit) else { return error };
         quota.headers.write(error.headers_mut(), 0);
-        let size = if limit == Limit::Reads { ", each 32 KiB of an answer counting as one" } else { "" };
+        let size =
+            if limit == Limit::Reads { ", each 32 KiB of an answer, also to a write, counting as one" } else { "" };
         error.hint(format!(
             "{} may make {} {} a minute{size}; {} sets the limit",
             Named(client),

@@ -126,35 +126,43 @@ impl RateLimiter {
     /// Takes one request of `client` at `now` (steady clock) and returns how many are left.
     pub(super) fn spend(&self, client: ClientKey, now: UnixMs) -> Result<u32, QuotaSpent> {
         let now = nanos(now);
+        self.with_bucket(client, now, |full_at| self.take(full_at, now))
+    }
+
+    /// Takes `more` requests of a client, also where fewer are left: it then waits longer for its next. It owes at most a window's requests.
+    pub(super) fn charge(&self, client: ClientKey, now: UnixMs, more: u32) {
+        let now = nanos(now);
+        self.with_bucket(client, now, |full_at| {
+            let next = (*full_at).max(now).saturating_add(self.rate.interval_ns().saturating_mul(u64::from(more)));
+            *full_at = next.min((now + 2 * WINDOW_NS).max(*full_at));
+        });
+    }
+
+    /// The time for which `client` owes more than a whole quota at `now`, as only [`Self::charge`] makes it; none where it does not.
+    pub(super) fn overdue(&self, client: ClientKey, now: UnixMs) -> Option<Duration> {
+        let shard = lock(self.shard(client));
+        let own = shard.full_at.get(&client).copied();
+        let shares = own.is_none() && shard.full_at.len() >= self.shard_cap;
+        drop(shard);
+        let full_at = if shares { *lock(&self.overflow) } else { own? };
+        let debt = full_at.saturating_sub(nanos(now));
+        debt.checked_sub(WINDOW_NS).filter(|more| *more > 0).map(Duration::from_nanos)
+    }
+
+    /// Changes the bucket of `client`, a new one where it has none, or the shared one where there is no room.
+    fn with_bucket<T>(&self, client: ClientKey, now: u64, change: impl FnOnce(&mut u64) -> T) -> T {
         let mut shard = lock(self.shard(client));
         if let Some(full_at) = shard.full_at.get_mut(&client) {
-            return self.take(full_at, now);
+            return change(full_at);
         }
         if shard.full_at.len() >= self.shard_cap && !shard.sweep(now) {
             drop(shard);
-            return self.take(&mut lock(&self.overflow), now);
+            return change(&mut lock(&self.overflow));
         }
         let mut full_at = now;
-        let taken = self.take(&mut full_at, now);
+        let changed = change(&mut full_at);
         shard.full_at.insert(client, full_at);
-        taken
-    }
-
-    /// Takes `more` requests of a client that has just spent one, also where fewer are left: it then waits longer for its next. It owes at most
-    /// a window's requests.
-    pub(super) fn charge(&self, client: ClientKey, now: UnixMs, more: u32) {
-        let now = nanos(now);
-        let owe = |full_at: &mut u64| {
-            let next = (*full_at).max(now).saturating_add(self.rate.interval_ns().saturating_mul(u64::from(more)));
-            *full_at = next.min((now + 2 * WINDOW_NS).max(*full_at));
-        };
-        let mut shard = lock(self.shard(client));
-        if let Some(full_at) = shard.full_at.get_mut(&client) {
-            owe(full_at);
-        } else {
-            drop(shard);
-            owe(&mut lock(&self.overflow));
-        }
+        changed
     }
 
     /// How many requests of `client` are left at `now`.
@@ -274,6 +282,24 @@ mod tests {
         let refused = Err(QuotaSpent { wait: Duration::from_secs(61) });
         assert_eq!(limiter.spend(client(1), START), refused, "a minute's quota is owed at most");
         assert_eq!(limiter.spend(client(1), START.plus(Duration::from_secs(61))), Ok(0));
+    }
+
+    #[test]
+    fn a_client_that_never_asked_owes_for_itself() {
+        let limiter = RateLimiter::new(60, 160);
+        limiter.charge(client(1), START, 60);
+        assert_eq!(limiter.left(client(1), START), 0);
+        assert_eq!(limiter.overdue(client(1), START), None, "a whole quota is its own to spend");
+        limiter.charge(client(1), START, 20);
+        assert_eq!(limiter.overdue(client(1), START), Some(Duration::from_secs(20)));
+        assert_eq!(limiter.overdue(client(1), START.plus(Duration::from_secs(20))), None);
+        assert_eq!(limiter.overdue(client(2), START), None);
+        for n in 2..10_000 {
+            let _ = limiter.spend(client(n), START);
+        }
+        assert!(limiter.clients() <= 160, "{} buckets", limiter.clients());
+        limiter.charge(client(99_999), START, 60);
+        assert!(limiter.overdue(client(99_998), START).is_some(), "without room, debts are shared");
     }
 
     proptest::proptest! {

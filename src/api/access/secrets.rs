@@ -14,7 +14,6 @@ use tokio::sync::watch;
 
 use crate::crypto::stamp::Stamp;
 use crate::model::secret::{WeakSecret, strong};
-use crate::model::sync::atomic::{AtomicI64, Ordering};
 use crate::model::sync::{Arc, Mutex, PoisonError};
 use crate::model::time::UnixMs;
 
@@ -24,8 +23,6 @@ pub const MAX_SECRETS: usize = 8;
 const MAX_FILE: u64 = 64 * 1024;
 /// For how long the file must be gone until its secrets are revoked.
 const GONE: Duration = Duration::from_secs(10);
-/// Time between checks of the file, in milliseconds.
-const CHECK_EVERY_MS: i64 = 1000;
 
 /// Why secrets cannot be used. No message contains a secret.
 #[derive(Debug, thiserror::Error)]
@@ -166,7 +163,6 @@ impl Keys {
 struct SecretFile {
     path: PathBuf,
     last_read: Mutex<LastRead>,
-    checked_at: AtomicI64,
 }
 
 /// What was found at the last look at the file.
@@ -218,8 +214,7 @@ impl Secrets {
         let path = path.into();
         let version = Stamp::of(&path);
         let keys = read(&path)?;
-        let checked_at = AtomicI64::new(i64::MIN);
-        let file = version.map(|version| SecretFile { path, last_read: LastRead::of(Some(version)), checked_at });
+        let file = version.map(|version| SecretFile { path, last_read: LastRead::of(Some(version)) });
         Ok(Self::new(keys, file))
     }
 
@@ -232,7 +227,7 @@ impl Secrets {
         if !std::fs::exists(&path).is_ok_and(|exists| !exists) {
             return Self::file(path);
         }
-        let file = SecretFile { path, last_read: LastRead::of(None), checked_at: AtomicI64::new(i64::MIN) };
+        let file = SecretFile { path, last_read: LastRead::of(None) };
         Ok(Self::new(Keys::none(), Some(file)))
     }
 
@@ -265,18 +260,12 @@ impl Secrets {
         !self.keys.load().verify.is_empty()
     }
 
-    /// The current secrets. Checks the file at most once a second, on the caller's thread (a few microseconds).
-    pub(super) fn current(&self, now: UnixMs) -> arc_swap::Guard<Arc<Keys>> {
-        if let Some(file) = &self.file
-            && now.0.saturating_sub(file.checked_at.load(Ordering::Relaxed)) >= CHECK_EVERY_MS
-        {
-            file.checked_at.store(now.0, Ordering::Relaxed);
-            self.refresh(file, now);
-        }
+    /// The secrets that were read last. Requests call this, so it never touches the file.
+    pub(super) fn current(&self) -> arc_swap::Guard<Arc<Keys>> {
         self.keys.load()
     }
 
-    /// Reads the file again now, whether or not it has changed. A file that cannot be used leaves the old secrets in force.
+    /// Reads the file again now, whether or not it has changed, and may block. A file that cannot be used leaves the old secrets in force.
     pub(super) fn reload(&self) -> SecretsReload {
         let Some(file) = &self.file else { return SecretsReload::Fixed };
         let mut last_read = file.last_read.lock().unwrap_or_else(PoisonError::into_inner);
@@ -289,9 +278,11 @@ impl Secrets {
         read.map_or_else(SecretsReload::Unusable, |keys| self.replace(keys))
     }
 
-    /// A file that cannot be used leaves the old secrets in force and is reported once; one that is gone for good takes them along.
-    fn refresh(&self, file: &SecretFile, now: UnixMs) {
-        let Ok(mut last_read) = file.last_read.try_lock() else { return };
+    /// Reads the file again if it has changed or could not be read, and may block. A file that cannot be used leaves the old secrets in force and
+    /// is reported once; one that is gone for good takes them along. `now` is of the steady clock.
+    pub(super) fn refresh(&self, now: UnixMs) {
+        let Some(file) = &self.file else { return };
+        let mut last_read = file.last_read.lock().unwrap_or_else(PoisonError::into_inner);
         let (before, version) = (last_read.version, Stamp::of(&file.path));
         last_read.version = version;
         let path = file.path.display();
@@ -343,6 +334,12 @@ impl Secrets {
         }
     }
 
+    /// Until the guard is dropped, the file does not answer.
+    #[cfg(test)]
+    pub(super) fn hang(&self) -> crate::model::sync::MutexGuard<'_, impl Sized> {
+        self.file.as_ref().expect("a file").last_read.lock().expect("sound")
+    }
+
     /// Puts `keys` into force, unless they are the same. Callers hold the lock of the file.
     fn replace(&self, mut keys: Keys) -> SecretsReload {
         let (count, before) = (keys.verify.len(), self.keys.load());
@@ -387,7 +384,7 @@ mod tests {
         let mut last_read = file.last_read.lock().expect("a lock");
         (last_read.version, last_read.failed) = (Stamp::of(&path), true);
         drop(last_read);
-        drop(secrets.current(UnixMs(0)));
+        secrets.refresh(UnixMs(0));
         assert_eq!(secrets.signing().expect("a secret").expose_secret(), new);
         assert!(!file.last_read.lock().expect("a lock").failed);
     }

@@ -42,7 +42,7 @@ pub enum TokenError {
     )]
     Key,
     /// The key with its `kid` does not verify it.
-    #[error("the token's signature is not that of the key that it names")]
+    #[error("the token's signature does not match the key that it names")]
     KeySignature,
     /// `iss` is not the API server.
     #[error("the token is not issued by this cluster's API server")]
@@ -71,7 +71,7 @@ pub enum TokenError {
     Signature,
     /// A claim is missing or of the wrong type.
     #[error(
-        "the token's claims are not what is needed: sub must be text and exp a number; namespaces is a list of names, iss and \
+        "the token's claims are malformed: sub must be text and exp a number; namespaces is a list of names, iss and \
          scope are text"
     )]
     Claims,

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::secrets::{KeyId, Secrets};
+use crate::api::file_work::FileWork;
 use crate::api::http::envelope::Code;
 use crate::model::time::{Clock, UnixMs};
 
@@ -152,16 +154,33 @@ impl TokenValidity {
         }
         self.changes.mark_changed();
     }
+
+    /// Resolves once it has ended; never where none is needed. It looks again after `every` at the latest, because a timer counts neither
+    /// jumps of the wall clock nor the time that the machine is suspended.
+    pub async fn end(validity: Option<&mut Self>, every: Duration) -> TokenEnd {
+        let Some(validity) = validity else { return std::future::pending().await };
+        loop {
+            if let Some(end) = validity.ended() {
+                return end;
+            }
+            let next = sleep(validity.remaining().min(every));
+            tokio::select! {
+                () = next => {}
+                () = validity.changed() => {}
+            }
+        }
+    }
 }
 
-/// Checks the secrets' file when no request does, so that open watches notice a removed secret.
+/// Checks the secrets' file, so that requests and open watches notice added and removed secrets.
 #[derive(Debug)]
 pub struct SecretsRefresher {
     pub(super) secrets: Arc<Secrets>,
+    pub(super) files: FileWork,
     pub(super) clock: Clock,
 }
 
-/// Time between checks; the file is read at most once a second.
+/// Time between checks.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
 
 impl SecretsRefresher {
@@ -170,12 +189,42 @@ impl SecretsRefresher {
     /// # Errors
     /// Never fails.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Infallible> {
-        let mut ticks = tokio::time::interval(CHECK_EVERY);
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
-                _ = ticks.tick() => drop(self.secrets.current(self.clock.now().steady)),
+                () = self.check() => {}
             }
+        }
+    }
+
+    async fn check(&self) {
+        let (secrets, clock) = (Arc::clone(&self.secrets), self.clock.clone());
+        self.files.run(move || secrets.refresh(clock.now().steady)).await;
+        sleep(CHECK_EVERY).await;
+    }
+}
+
+#[cfg(test)]
+mod fixture {
+    use super::*;
+
+    #[derive(Debug)]
+    struct AnyKey;
+
+    impl Keyring for AnyKey {
+        fn holds(&self, _: KeyId) -> bool {
+            true
+        }
+
+        fn changes(&self) -> watch::Receiver<u64> {
+            watch::channel(0).1
+        }
+    }
+
+    impl TokenValidity {
+        /// That of a token which only the clock ends.
+        pub(in crate::api) fn until(ends: UnixMs, clock: Clock) -> Self {
+            Self::new(Credential { ends, key: KeyId::of("a key") }, Arc::new(AnyKey), None, clock)
         }
     }
 }

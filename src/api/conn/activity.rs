@@ -77,7 +77,7 @@ pub(super) struct Activity {
 }
 
 impl Activity {
-    /// Of a connection that opens now.
+    /// The activity of a connection that opens now.
     pub(super) fn new(clock: &SecondsClock) -> Self {
         Self { clock: Arc::clone(clock), used: AtomicU32::new(clock.load(Relaxed)), ..Self::default() }
     }

@@ -64,7 +64,10 @@ fn bad_target(unescaped: Unescaped) -> ApiError {
 
 /// To bytes that cannot be parsed.
 pub(super) fn not_http() -> ApiError {
-    ApiError::new(Code::BadRequest, "this is not an HTTP/1.1 request; the server does not speak TLS or HTTP/2")
+    ApiError::new(
+        Code::BadRequest,
+        "this is not an HTTP/1.1 request; the server does not speak HTTP/2, and speaks TLS only if it has a certificate",
+    )
 }
 
 /// To plain HTTP where the server speaks TLS.
@@ -85,19 +88,22 @@ pub(super) fn client_share(most: usize) -> ApiError {
 
 /// To any client while all connections are in use.
 pub(super) fn server_full() -> ApiError {
-    ApiError::new(Code::Busy, "this server has as many connections open as it may; try again").retry_after(1)
+    ApiError::new(Code::Busy, "all connections of this server are in use; try again").retry_after(1)
 }
 
 /// To an unfinished request whose place was needed.
 pub(super) fn unfinished() -> ApiError {
     let message =
-        "this server has as many connections open as it may, and this request was incomplete; send it at once";
+        "all connections of this server are in use, and this request was unfinished; send it again, without pauses";
     ApiError::new(Code::Busy, message).retry_after(1)
 }
 
 /// In place of a handler that panicked.
 pub(super) fn panicked() -> ApiError {
-    ApiError::new(Code::Internal, "Portolan failed to answer this; its log says why")
+    ApiError::new(
+        Code::Internal,
+        "an internal error kept Portolan from answering this request; the server's log says why",
+    )
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ const UNIT: usize = 1024;
 /// The bounds, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InFlightLimits {
-    /// Of all clients together.
+    /// The bound for all clients together.
     pub total: usize,
     /// Of one client.
     pub per_client: usize,
@@ -32,12 +32,10 @@ impl Default for InFlightLimits {
 /// Why there is no permit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(in crate::api) enum Full {
-    #[error(
-        "the answers being sent take all the memory that there is for them; try again, or ask for a page with limit"
-    )]
+    #[error("the memory for responses is used up; try again, or ask for pages with limit")]
     Server,
     #[error(
-        "this client has the most in flight that one may; read the answers that you requested, or ask for a page with limit"
+        "this client has used up its share of the memory for responses; read the responses that you requested, or ask for pages with limit"
     )]
     Client,
 }

@@ -11,7 +11,7 @@ use crate::catalog::snapshot::Order;
 use crate::model::time::UnixMs;
 
 /// The problem of a text that is not a cursor.
-pub(in crate::api) const NOT_A_CURSOR: &str = "is not the next_cursor of an earlier answer, as it came";
+pub(in crate::api) const NOT_A_CURSOR: &str = "is not the unchanged next_cursor of an earlier response";
 
 /// Opaque to clients: 48 hex digits of (registered_at, id).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,14 +16,14 @@ const TEXTS: &[(&str, &[&str])] = &[
     ("AcknowledgementRequest", &["note"]),
 ];
 
-/// Adds the pattern of a harmless text to the fields of requests.
+/// Adds the pattern of text without control characters to the fields of requests.
 pub(super) fn describe_fields(document: &mut Document) {
     let components = document.components.get_or_insert_default();
     for (request, fields) in TEXTS {
         let Some(RefOr::T(Schema::Object(request))) = components.schemas.get_mut(*request) else { continue };
         for field in *fields {
             if let Some(RefOr::T(schema)) = request.properties.get_mut(*field) {
-                harmless(schema);
+                require_printable(schema);
             }
         }
     }
@@ -44,17 +44,17 @@ pub(super) fn describe_parameters(operation: &mut Operation) {
 }
 
 /// A text, every text of a list, or the keys and values of a map.
-fn harmless(schema: &mut Schema) {
+fn require_printable(schema: &mut Schema) {
     match schema {
         Schema::Array(Array { items: ArrayItems::RefOrSchema(item), .. }) => {
             if let RefOr::T(item) = &mut **item {
-                harmless(item);
+                require_printable(item);
             }
         }
         Schema::Object(map) if map.property_names.is_some() => {
-            map.property_names.as_deref_mut().map(harmless);
+            map.property_names.as_deref_mut().map(require_printable);
             if let Some(AdditionalProperties::RefOr(RefOr::T(value))) = map.additional_properties.as_deref_mut() {
-                harmless(value);
+                require_printable(value);
             }
         }
         Schema::Object(text) => text.pattern = Some(text::PATTERN.to_owned()),

@@ -1,5 +1,6 @@
 //! The types that `/openapi.json` describes, for the routes' annotations.
 
 pub use crate::wire::{
-    AcknowledgementRequest, BeatRequest, Done, DrainRequest, Heard, ManyServices, OneService, Refusal, Registration,
+    AcknowledgedService, AcknowledgementRequest, BeatRequest, Done, DrainRequest, Heard, ManyServices, OneService,
+    Refusal, Registration,
 };

@@ -6,7 +6,7 @@ use super::note::{Note, Words};
 use super::request::RequestContext;
 use super::{Answer, deregister, leader};
 use crate::api::conn::RequestBody;
-use crate::api::http::envelope::ApiError;
+use crate::api::http::envelope::{ApiError, ok_message};
 use crate::api::http::write_error::refused;
 use crate::api::openapi::schemas;
 use crate::model::acknowledgement::MAX_ACKNOWLEDGEMENT_NOTE;
@@ -33,7 +33,7 @@ const WITHDRAWN: &str = "Acknowledgement withdrawn";
     request_body = schemas::AcknowledgementRequest,
     security(("token" = [])),
     responses(
-        (status = 200, description = "The service, with what fails acknowledged, durably", body = schemas::OneService),
+        (status = 200, description = "The service, with what fails acknowledged, durably", body = schemas::AcknowledgedService),
         (status = 400, description = "`invalid_payload`; `details` name each field; `invalid_parameter`", body = schemas::Refusal),
         (status = 403, description = "`namespace_forbidden` or `cross_origin`", body = schemas::Refusal),
         (status = 404, description = "`service_not_found` or `instance_not_found`", body = schemas::Refusal),
@@ -64,7 +64,7 @@ pub(super) async fn acknowledge(request: &RequestContext<'_>, body: RequestBody)
     ),
     security(("token" = [])),
     responses(
-        (status = 200, description = "The service, without acknowledgement, durably", body = schemas::OneService),
+        (status = 200, description = "The service, without acknowledgement, durably", body = schemas::AcknowledgedService),
         (status = 400, description = "`invalid_parameter`", body = schemas::Refusal),
         (status = 403, description = "`namespace_forbidden` or `cross_origin`", body = schemas::Refusal),
         (status = 404, description = "`service_not_found` or `instance_not_found`", body = schemas::Refusal),
@@ -100,7 +100,11 @@ async fn change(
     match registrar.acknowledge(service, instance.clone(), change, caller).await {
         Ok(_) => {
             let entry = request.service(&request.state.catalog.read())?;
-            Ok(request.shown(message, &entry, None::<(_, ())>))
+            if request.may_see(entry.service()) {
+                Ok(request.shown(message, &entry, None::<(_, ())>))
+            } else {
+                Ok(ok_message(message))
+            }
         }
         Err(WriteError::Cluster(ClusterError::NotLeading)) => leader::forward(request, body).await,
         Err(error) => Err(refused(&error)),

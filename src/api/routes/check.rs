@@ -2,6 +2,7 @@
 
 use super::request::RequestContext;
 use super::{Answer, leader};
+use crate::api::access::Access;
 use crate::api::conn::RequestBody;
 use crate::api::http::envelope::ApiError;
 use crate::api::http::write_error::refused;
@@ -29,7 +30,7 @@ const MESSAGE: &str = "Health check completed";
     responses(
         (status = 200, description = "The service with its new health", body = schemas::OneService),
         (status = 400, description = "`invalid_payload`: the request takes no field; `invalid_parameter`", body = schemas::Refusal),
-        (status = 403, description = "`not_owner` (each instance that is probed must be yours), `namespace_forbidden` or `cross_origin`", body = schemas::Refusal),
+        (status = 403, description = "`not_owner` (each instance that is probed must be yours), `insufficient_scope` (with `observe`, where reads need a token: the scope `read`, or an instance of yours), `namespace_forbidden` or `cross_origin`", body = schemas::Refusal),
         (status = 404, description = "`service_not_found` or `instance_not_found`", body = schemas::Refusal),
         (status = 415, description = "A body that is not declared as JSON", body = schemas::Refusal),
         (status = 429, description = "`probe_budget`: the address's probe budget is spent", body = schemas::Refusal),
@@ -52,6 +53,9 @@ pub(super) async fn check(request: &RequestContext<'_>, body: RequestBody) -> An
     }
     let namespace = service.key.namespace();
     request.principal.require_write(namespace)?;
+    if observe && !request.may_see(&service) {
+        return Err(Access::only_own());
+    }
     let is_wanted = |instance: &&Instance| wanted.as_ref().is_none_or(|wanted| *wanted == instance.name);
     let instances: Vec<&Instance> = service.instances.iter().filter(is_wanted).collect();
     if instances.is_empty() {

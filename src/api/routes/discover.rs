@@ -1,5 +1,6 @@
 //! `GET /api/v1/services/discover`: finds a service, with all its instances or those that the query selects.
 
+use std::future;
 use std::sync::Arc;
 
 use http::header::{CACHE_CONTROL, HeaderValue};
@@ -15,6 +16,7 @@ use crate::api::watch::{AnswerCursor, CursorOf, LongPoll};
 use crate::catalog::{Batch, Entry, Snapshot, render};
 use crate::model::name::{Namespace, ServiceKey};
 use crate::model::outcome::Health;
+use crate::model::ports::EmptyServices;
 use crate::model::selection::{Selection, pick_weighted};
 use crate::model::service::{Instance, front_of};
 use crate::model::value_error::ValueError;
@@ -66,7 +68,11 @@ pub(super) async fn discover(request: &RequestContext<'_>) -> Answer {
         let is_it = |key: &ServiceKey| key.name() == query.name && key.namespace() == query.namespace.as_str();
         batch.upserts.iter().any(|entry| is_it(&entry.service().key)) || batch.removed.iter().any(|(key, _)| is_it(key))
     };
-    request.wait(poll, |snapshot| cursor(request, snapshot, &query), concerns).await?;
+    let news = || match empty_services(request, &query) {
+        Some((services, key)) => services.reason_changed(&key),
+        None => Box::pin(future::pending()),
+    };
+    request.wait(poll, |snapshot| cursor(request, snapshot, &query), concerns, news).await?;
     let snapshot = request.state.catalog.snapshot();
     let cursor = cursor(request, &snapshot, &query);
     let mut answer = answer(request, &snapshot, &query);
@@ -86,12 +92,19 @@ fn answer(request: &RequestContext<'_>, snapshot: &Snapshot, query: &DiscoverQue
     if query.pick { picked(request, entry, query) } else { selected(request, snapshot, entry, query) }
 }
 
-/// Identifies the answer that a snapshot gives: which service it is, and what it shows of the instances.
+/// Identifies the answer that a snapshot gives: which service it is, and what it shows of the instances. A refusal is identified by its code
+/// and its message; its hint is about other services.
 fn cursor(request: &RequestContext<'_>, snapshot: &Snapshot, query: &DiscoverQuery) -> AnswerCursor {
     let mut cursor = CursorOf::default();
-    let Ok(entry) = find(request, snapshot, query) else { return cursor.finish() };
-    let shown = if query.shows_all() { Ok(entry.service().instances.iter().collect()) } else { matching(entry, query) };
-    let Ok(shown) = shown else { return cursor.finish() };
+    let found = find(request, snapshot, query).and_then(|entry| Ok((entry, shown(entry, query)?)));
+    let (entry, shown) = match found {
+        Ok(found) => found,
+        Err(refusal) => {
+            cursor.bytes(refusal.code.as_str().as_bytes());
+            cursor.bytes(refusal.message.as_bytes());
+            return cursor.finish();
+        }
+    };
     cursor.bytes(entry.service().id.as_bytes());
     for instance in shown {
         let mut shown = wire::Instance::from(instance);
@@ -167,9 +180,7 @@ fn find<'a>(
 /// that nobody registered it.
 fn not_found(request: &RequestContext<'_>, snapshot: &Snapshot, query: &DiscoverQuery) -> ApiError {
     let namespace = query.namespace.as_str();
-    let known = request.state.empty_services.as_deref().filter(|_| request.principal.may_read(namespace));
-    let key = query.name.parse().ok().map(|name| ServiceKey::new(&query.namespace, &name));
-    if let Some(why) = known.zip(key).and_then(|(known, key)| known.why_empty(&key)) {
+    if let Some(why) = empty_services(request, query).and_then(|(services, key)| services.why_empty(&key)) {
         let message = format!("{namespace}/{} has no instance now: {why}", query.name);
         return ApiError::new(Code::NoHealthyInstance, message);
     }
@@ -177,6 +188,16 @@ fn not_found(request: &RequestContext<'_>, snapshot: &Snapshot, query: &Discover
         Some(hint) => ApiError::service_not_found().hint(hint),
         None => ApiError::service_not_found(),
     }
+}
+
+/// Who knows whether the service exists without an instance, if the caller may learn that.
+fn empty_services<'a>(
+    request: &RequestContext<'a>,
+    query: &DiscoverQuery,
+) -> Option<(&'a dyn EmptyServices, ServiceKey)> {
+    let services = request.state.empty_services.as_deref()?;
+    let key = ServiceKey::new(&query.namespace, &query.name.parse().ok()?);
+    request.principal.may_read(query.namespace.as_str()).then_some((services, key))
 }
 
 /// The service as if it had only the selected instances. Every change of these changes the service's tag too.
@@ -201,6 +222,11 @@ fn picked(request: &RequestContext<'_>, entry: &Entry, query: &DiscoverQuery) ->
     let mut response = reply::rendered(FOUND, &shown, entry, query.shows_owners(request));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
+}
+
+/// The instances that the answer shows.
+fn shown<'a>(entry: &'a Entry, query: &DiscoverQuery) -> Result<Vec<&'a Instance>, ApiError> {
+    if query.shows_all() { Ok(entry.service().instances.iter().collect()) } else { matching(entry, query) }
 }
 
 /// The selected instances; with `healthy=true` possibly none.

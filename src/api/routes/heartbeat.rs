@@ -100,7 +100,8 @@ fn lease(request: &RequestContext<'_>, if_generation: Option<u64>) -> Result<Lea
 /// 412: another process has registered the instance since.
 fn replaced(asked: u64, current: u64) -> ApiError {
     let message = format!(
-        "If-Match asks for generation {asked}, and the instance has generation {current} now: its registration was replaced, so this was not heard"
+        "If-Match names generation {asked}, but the instance now has generation {current}: its registration was replaced, so this heartbeat \
+            was ignored"
     );
     ApiError::new(Code::StaleGeneration, message)
 }
@@ -140,7 +141,7 @@ fn too_long(length: usize) -> ValueError {
 fn not_heard(error: &BeatError) -> ApiError {
     let message = error.to_string();
     match error {
-        BeatError::NotFound => ApiError::new(Code::InstanceNotFound, message),
+        BeatError::NotFound | BeatError::Leaving => ApiError::new(Code::InstanceNotFound, message),
         BeatError::NoHeartbeatCheck => ApiError::new(Code::NoHeartbeatCheck, message),
         BeatError::Busy { retry_after_seconds } => ApiError::new(Code::Busy, message).retry_after(*retry_after_seconds),
         BeatError::Unavailable => ApiError::new(Code::Unavailable, message).retry_after(1),

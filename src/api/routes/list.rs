@@ -1,8 +1,10 @@
 //! `GET /api/v1/services`.
 
-use std::sync::Arc;
+use std::future;
+use std::sync::{Arc, OnceLock};
 
 use http::Response;
+use uuid::Uuid;
 
 use super::request::RequestContext;
 use super::{Answer, hints};
@@ -59,26 +61,70 @@ pub(super) async fn list(request: &RequestContext<'_>) -> Answer {
     request.require_complete()?;
     let query = read(request)?;
     let Some(poll) = query.poll else { return Ok(answer(request, &query).0) };
-    let concerns = |batch: &Batch| {
-        let covers = |key: &ServiceKey| query.namespaces.covers(request.principal, key.namespace());
-        batch.upserts.iter().any(|entry| covers(&entry.service().key))
-            || batch.removed.iter().any(|(key, _)| covers(key))
+    // As long as the request waits, the list is the one that the first comparison found.
+    let listed = OnceLock::new();
+    let compared = |snapshot: &Snapshot| {
+        let (cursor, found) = cursor(request, snapshot, &query);
+        listed.get_or_init(|| found);
+        cursor
     };
-    request.wait(poll, |snapshot| cursor(request, snapshot, &query), concerns).await?;
+    let concerns = |batch: &Batch| query.concerned(request.principal, listed.get().and_then(Option::as_ref), batch);
+    request.wait(poll, compared, concerns, || Box::pin(future::pending())).await?;
     let (mut answer, snapshot) = answer(request, &query);
-    cursor(request, &snapshot, &query).put(answer.headers_mut());
+    cursor(request, &snapshot, &query).0.put(answer.headers_mut());
     Ok(answer)
 }
 
-/// Identifies the answer that a snapshot gives: the services in it, each as of its last change.
-fn cursor(request: &RequestContext<'_>, snapshot: &Snapshot, query: &ListQuery) -> AnswerCursor {
+impl ListQuery {
+    /// Whether a commit may change the answer: by a service that was listed, or one that is to be listed now.
+    fn concerned(&self, principal: &Principal, listed: Option<&Listed>, batch: &Batch) -> bool {
+        let covers = |key: &ServiceKey| self.namespaces.covers(principal, key.namespace());
+        let was_listed = |id: &Uuid| listed.is_none_or(|listed| listed.may_hold(id));
+        let concerns = |entry: &Entry| {
+            let service = entry.service();
+            covers(&service.key) && (was_listed(&service.id) || selects(&self.selection, entry))
+        };
+        batch.upserts.iter().any(|entry| concerns(entry))
+            || batch.removed.iter().any(|(key, id)| covers(key) && was_listed(id))
+    }
+}
+
+/// The services of a list, in 256 bytes however many they are: one bit for each, which others may share.
+#[derive(Debug, Default)]
+struct Listed(Box<[u64; 32]>);
+
+impl Listed {
+    fn add(&mut self, id: &Uuid) {
+        let (word, bit) = Self::place(id);
+        self.0[word] |= bit;
+    }
+
+    /// False only for services that are not in the list.
+    fn may_hold(&self, id: &Uuid) -> bool {
+        let (word, bit) = Self::place(id);
+        self.0[word] & bit != 0
+    }
+
+    /// By the end of an id, which is random in all versions.
+    fn place(id: &Uuid) -> (usize, u64) {
+        let [.., word, bit] = *id.as_bytes();
+        (usize::from(word % 32), 1 << (bit % 64))
+    }
+}
+
+/// Identifies the answer that a snapshot gives: the services in it, each as of its last change. With a selection, also which they are.
+fn cursor(request: &RequestContext<'_>, snapshot: &Snapshot, query: &ListQuery) -> (AnswerCursor, Option<Listed>) {
     let mut cursor = CursorOf::default();
+    let mut listed = (!query.selection.is_empty()).then(Listed::default);
     for entry in found(request, snapshot, query).take(query.limit.unwrap_or(usize::MAX)) {
+        if let Some(listed) = &mut listed {
+            listed.add(&entry.service().id);
+        }
         cursor.bytes(entry.service().id.as_bytes());
         let owners = request.principal.sees_owners(entry.service().key.namespace());
         cursor.bytes(entry.tag(snapshot.epoch(), owners).as_bytes());
     }
-    cursor.finish()
+    (cursor.finish(), listed)
 }
 
 /// The answer, and the snapshot that it shows.
@@ -162,4 +208,90 @@ fn page(request: &RequestContext<'_>, snapshot: &Snapshot, query: &ListQuery) ->
     let Some(limit) = query.limit else { return (found.cloned().collect(), None) };
     let (page, next) = page_cursor::page(found, limit);
     (page.into_iter().cloned().collect(), next)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::*;
+    use crate::api::access::Scopes;
+    use crate::catalog::LastCheck;
+    use crate::model::name::Namespace;
+    use crate::model::outcome::{Health, Reason};
+    use crate::model::service::{Instance, InstanceId, InstanceSpec, Owner, Service, Source};
+    use crate::model::time::UnixMs;
+    use crate::model::url::EndpointUrl;
+
+    fn service(id: u128, health: Health) -> Arc<Entry> {
+        let spec = Arc::new(InstanceSpec::at(EndpointUrl::base("http://h").expect("a URL")));
+        let name = "default".parse().expect("a name");
+        let service = Service {
+            id: Uuid::from_u128(id),
+            key: ServiceKey::new(&Namespace::default(), &format!("s{id}").parse().expect("a name")),
+            source: Source::Rest,
+            registered_at: UnixMs(0),
+            updated_at: UnixMs(0),
+            revision: 1,
+            sequence: 1,
+            unreported: None,
+            instances: vec![Instance::new(InstanceId(1), name, spec, (health, Reason::Passed), UnixMs(0))],
+        };
+        Arc::new(Entry::new(service, LastCheck::default()))
+    }
+
+    fn anyone() -> Principal {
+        Principal {
+            owner: Owner::Anonymous,
+            scopes: Scopes { read: true, ..Scopes::default() },
+            namespaces: Namespaces::All,
+            client: IpAddr::V4(Ipv4Addr::LOCALHOST).into(),
+            authenticated: false,
+            credential: None,
+            account: None,
+            granted: None,
+            open_reads: true,
+            guarded: false,
+        }
+    }
+
+    #[test]
+    fn a_list_is_compared_for_what_it_holds_and_what_it_selects() {
+        let status = Some(Health::Unhealthy);
+        let mut query = ListQuery {
+            namespaces: NamespaceFilter::All,
+            selection: Selection { status, ..Selection::default() },
+            limit: None,
+            after: None,
+            poll: None,
+        };
+        let (held, other) = (service(1, Health::Healthy), service(2, Health::Healthy));
+        let mut listed = Listed::default();
+        listed.add(&held.service().id);
+        let changed = |entry: &Arc<Entry>| Batch { upserts: vec![Arc::clone(entry)], ..Batch::default() };
+        let removed = |entry: &Arc<Entry>| {
+            let service = entry.service();
+            Batch { removed: vec![(service.key.clone(), service.id)], ..Batch::default() }
+        };
+        let concerned = |query: &ListQuery, batch| query.concerned(&anyone(), Some(&listed), &batch);
+        assert!(!concerned(&query, changed(&other)), "neither was listed nor is selected");
+        assert!(!concerned(&query, removed(&other)));
+        assert!(concerned(&query, changed(&held)), "it no longer belongs there");
+        assert!(concerned(&query, removed(&held)));
+        assert!(concerned(&query, changed(&service(2, Health::Unhealthy))), "it belongs there now");
+        assert!(query.concerned(&anyone(), None, &removed(&other)), "as long as it is not known what was listed");
+        query.namespaces = NamespaceFilter::One("shop".parse().expect("a label"));
+        assert!(!concerned(&query, changed(&held)), "of another namespace");
+    }
+
+    #[test]
+    fn a_list_in_few_bits_misses_nothing_and_confuses_little() {
+        let (mut listed, ids) = (Listed::default(), (0..100).map(|_| Uuid::now_v7()).collect::<Vec<_>>());
+        for id in &ids {
+            listed.add(id);
+        }
+        assert!(ids.iter().all(|id| listed.may_hold(id)));
+        let others = (0..1000).filter(|_| listed.may_hold(&Uuid::now_v7())).count();
+        assert!(others < 150, "{others} of 1000, where 48 are to be expected");
+    }
 }

@@ -261,7 +261,7 @@ fn method_not_allowed(pattern: &str) -> ApiError {
     let takes = |verb: &Verb| ROUTES.iter().any(|route| route.path == pattern && route.verb == *verb);
     let methods = Verb::ALL.iter().filter(|verb| takes(verb)).map(|verb| verb.methods());
     let allow = methods.chain(["OPTIONS"]).collect::<Vec<_>>().join(", ");
-    let error = ApiError::new(Code::MethodNotAllowed, format!("this route takes {allow}"));
+    let error = ApiError::new(Code::MethodNotAllowed, format!("this route accepts only {allow}"));
     // Method names are always a header's value.
     match http::HeaderValue::try_from(allow) {
         Ok(allow) => error.header(http::header::ALLOW, allow),

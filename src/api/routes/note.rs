@@ -1,4 +1,4 @@
-//! The body of a call that leaves a note for people: what it says, by whom, and for how long. Of drains and acknowledgements.
+//! The body of a call that leaves a note for people (a drain, an acknowledgement): its text, its author and how long it holds.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! `/healthz`, `/readyz` and `/metrics`, for operators: plain text, no rate limit.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, VARY};
@@ -11,9 +12,10 @@ use super::request::RequestContext;
 use crate::api::http::body::Body;
 use crate::api::http::envelope::{ApiError, Code};
 use crate::api::state::{Part, PartState};
+use crate::catalog::Catalog;
 use crate::model::text;
 use crate::telemetry::metrics::services::{self, ServiceInstances};
-use crate::telemetry::metrics::text_format;
+use crate::telemetry::metrics::{Metrics, text_format};
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 /// [OpenMetrics 1.0](https://prometheus.io/docs/specs/om/open_metrics_spec/#content-type).
@@ -87,38 +89,42 @@ pub(in crate::api) fn readiness(parts: &[Part], verbose: bool) -> Response<Body>
     )))
 )]
 pub(super) async fn metrics(request: &RequestContext<'_>) -> Answer {
+    let turn = request.renderings.turn(request.principal.client).await?;
     let metrics = request.state.metrics.clone();
+    let catalog = request.state.settings.service_metrics.then(|| Arc::clone(&request.state.catalog));
     let as_text = prefers_text(&request.head.headers);
     // Thousands of series take milliseconds, which other requests of this thread should not wait for.
-    let render = move || {
-        let open = metrics.render()?;
-        Ok::<_, std::fmt::Error>(if as_text { text_format::from_open_metrics(&open) } else { open })
-    };
-    let rendered = tokio::task::spawn_blocking(render).await.map_err(|error| error.to_string());
+    let rendered = turn.run(move || render(&metrics, catalog.as_deref(), as_text)).await;
+    let rendered = rendered.map_err(|error| error.to_string());
     let rendered = rendered.and_then(|rendered| rendered.map_err(|error| error.to_string()));
-    let rendered = rendered.map_err(|error| {
+    let body = rendered.map_err(|error| {
         tracing::error!(error, "the metrics could not be written");
         ApiError::new(Code::Internal, "the metrics could not be written; the server's log says why")
     })?;
     let kind = if as_text { TEXT_METRICS } else { OPEN_METRICS };
-    let body = if request.state.settings.service_metrics {
-        with_services(request, &rendered, as_text)
-    } else {
-        rendered.into()
-    };
     let mut response = plain(StatusCode::OK, kind, body);
     response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
     Ok(response)
 }
 
+/// The text, with the series of each service where a catalog is given.
+fn render(metrics: &Metrics, catalog: Option<&Catalog>, as_text: bool) -> Result<Body, std::fmt::Error> {
+    let open = metrics.render()?;
+    let rendered = if as_text { text_format::from_open_metrics(&open) } else { open };
+    Ok(match catalog {
+        Some(catalog) => with_services(metrics, catalog, &rendered, as_text),
+        None => rendered.into(),
+    })
+}
+
 /// The text with the series of each service, which are rendered while they are sent.
-fn with_services(request: &RequestContext<'_>, rendered: &str, as_text: bool) -> Body {
+fn with_services(metrics: &Metrics, catalog: &Catalog, rendered: &str, as_text: bool) -> Body {
     // Before the last line, which marks the text as complete.
     let (before, end) = rendered.split_at(rendered.len() - if rendered.ends_with(END) { END.len() } else { 0 });
-    let pin = request.state.catalog.pin();
-    let snapshot = request.state.catalog.snapshot();
+    let pin = catalog.pin();
+    let snapshot = catalog.snapshot();
     // Few services show certificates, and each has one series.
-    let certificates = Bytes::from(services::certificates(&request.state.metrics.certificates, &snapshot));
+    let certificates = Bytes::from(services::certificates(&metrics.certificates, &snapshot));
     let series = ServiceInstances::of(snapshot, as_text);
     let len = rendered.len() + certificates.len() + series.len();
     let (before, end) = (Bytes::copy_from_slice(before.as_bytes()), Bytes::copy_from_slice(end.as_bytes()));

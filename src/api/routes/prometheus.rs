@@ -12,6 +12,7 @@ use crate::api::http::body::{Body, PIECE};
 use crate::api::http::envelope::{ApiError, Code, json_reply};
 use crate::api::http::selection;
 use crate::api::openapi::{labels, params, schemas};
+use crate::catalog::Catalog;
 use crate::model::selection::Selection;
 use crate::model::service::Service;
 use crate::wire::TargetGroup;
@@ -31,7 +32,7 @@ use crate::wire::TargetGroup;
     responses(
         (status = 200, description = "The targets; `[]` if there are none", body = Vec<TargetGroup>),
         (status = 400, description = "`invalid_parameter`; `details` name it", body = schemas::Refusal),
-        (status = 503, description = "`unavailable`: in a cluster this replica does not know every service yet; `Retry-After` says when to ask again", body = schemas::Refusal),
+        (status = 503, description = "`unavailable`: in a cluster this replica does not know every service yet; `busy`: other answers of this size are being prepared; `Retry-After` says when to ask again", body = schemas::Refusal),
     )
 )]
 pub(super) async fn targets(request: &RequestContext<'_>) -> Answer {
@@ -41,25 +42,28 @@ pub(super) async fn targets(request: &RequestContext<'_>) -> Answer {
     let selection = selection::take(&mut query)?;
     let [status, version, zone, meta, tag, warning] = selection::PARAMETERS;
     query.end(&["namespace", status, version, zone, meta, tag, warning])?;
-    let pin = request.state.catalog.pin();
-    let snapshot = request.state.catalog.snapshot();
-    let services: Vec<Arc<Service>> = snapshot
-        .newest_first(None)
-        .map(|entry| entry.service())
-        .filter(|service| namespaces.covers(request.principal, service.key.namespace()))
-        .map(Arc::clone)
-        .collect();
+    let turn = request.renderings.turn(request.principal.client).await?;
+    let (catalog, principal) = (Arc::clone(&request.state.catalog), request.principal.clone());
     // Thousands of instances take milliseconds, which other requests of this thread should not wait for.
-    let measured = tokio::task::spawn_blocking(move || {
-        let list = List::new(services, selection);
-        (list.clone().map(|piece| piece.len()).sum(), list)
-    });
-    let (len, list) = measured.await.map_err(|error| {
+    let listed =
+        turn.run(move || list(&catalog, selection, |service| namespaces.covers(&principal, service.key.namespace())));
+    let body = listed.await.map_err(|error| {
         tracing::error!(%error, "the targets could not be listed");
         ApiError::new(Code::Internal, "the targets could not be listed; the server's log says why")
     })?;
+    Ok(json_reply(StatusCode::OK, body))
+}
+
+/// The list of the services that are `wanted`, with its length.
+fn list(catalog: &Catalog, selection: Selection, wanted: impl Fn(&Service) -> bool) -> Body {
+    let pin = catalog.pin();
+    let snapshot = catalog.snapshot();
+    let services = snapshot.newest_first(None).map(|entry| entry.service());
+    let services = services.filter(|service| wanted(service)).map(Arc::clone).collect();
+    let list = List::new(services, selection);
+    let len = list.clone().map(|piece| piece.len()).sum();
     let maker_bytes = list.services.len() * size_of::<Arc<Service>>();
-    Ok(json_reply(StatusCode::OK, Body::made(len, maker_bytes, list, pin)))
+    Body::made(len, maker_bytes, list, pin)
 }
 
 /// The list as JSON, piece by piece.

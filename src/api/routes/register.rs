@@ -10,12 +10,12 @@ use super::{Answer, leader};
 use crate::api::access::NotCounted;
 use crate::api::conn::RequestBody;
 use crate::api::http::body::Body;
-use crate::api::http::envelope::ApiError;
+use crate::api::http::envelope::{ApiError, Code};
 use crate::api::http::write_error::refused;
 use crate::api::openapi::schemas;
 use crate::catalog::{Entry, LastCheck};
 use crate::model::name::InstanceName;
-use crate::model::ports::{AccessVerb, Registered, Registration, ReplacedUrl};
+use crate::model::ports::{AccessVerb, BeatError, Heard, Registered, Registration, ReplacedUrl};
 
 const MESSAGE: &str = "Service registered successfully";
 
@@ -36,7 +36,7 @@ const MESSAGE: &str = "Service registered successfully";
         (status = 413, description = "Over 64 KiB", body = schemas::Refusal),
         (status = 415, description = "Not declared as JSON", body = schemas::Refusal),
         (status = 422, description = "`too_many_services`, `too_many_instances` or `service_full`", body = schemas::Refusal),
-        (status = 503, description = "`busy`, `read_only`: the store's file cannot be written now, or `unavailable`: in a cluster the Kubernetes API does not answer; `Retry-After` says when to ask again", body = schemas::Refusal),
+        (status = 503, description = "`busy`, `read_only`: the store's file cannot be written now, or `unavailable`: in a cluster the Kubernetes API does not answer, or no file descriptor is left to find out whether a URL leads to this server itself; `Retry-After` says when to ask again", body = schemas::Refusal),
         (status = 507, description = "`disk_full`", body = schemas::Refusal),
     )
 )]
@@ -49,21 +49,12 @@ pub(super) async fn register(request: &RequestContext<'_>, body: RequestBody) ->
     let (namespace, service) = (registration.namespace.as_str(), registration.service.as_str());
     request.audit.names(namespace, service, registration.instance.as_str());
     let has_lease = registration.spec.heartbeat().is_some();
-    let (registrar, caller) = (&request.state.registrar, request.principal.caller());
-    let renewed = registrar.renewed(&registration, &caller);
-    authorize(request, &registration, renewed.is_some()).await?;
-    let done = match renewed {
-        Some(done) => done,
-        None if request.renewals_only => return Err(ApiError::rate_limited()),
-        None => {
-            let ruling = request.state.policies.of(registration.namespace.as_str());
-            registration::accept_policy(&registration.spec, &ruling)?;
-            registrar.register(registration, caller).await.map_err(|error| refused(&error))?
-        }
+    let (done, heard) = match renewal(request, &registration).await? {
+        Some(renewed) => renewed,
+        None => write(request, registration).await?,
     };
     request.audit.is(&done.service, done.instance.as_str());
-    let heard = request.state.heartbeats.registered(done.service.id, &done.instance);
-    if heard.is_none() && has_lease && done.renewed {
+    if heard.is_err() && has_lease && done.renewed {
         leader::pass_renewal(request, done.service.id, done.instance.clone(), bytes);
     }
     let warnings = done.replaced.iter().map(|url| replaced(&done.instance, url)).collect();
@@ -72,6 +63,37 @@ pub(super) async fn register(request: &RequestContext<'_>, body: RequestBody) ->
         response.extensions_mut().insert(NotCounted);
     }
     Ok(response)
+}
+
+/// What was registered, and whether its lease was renewed here.
+type Done = (Registered, Result<Heard, BeatError>);
+
+/// Renews what is registered already. None if the call changes something, or if its instance is being removed: then it has to go through the
+/// registrar's queue, behind the removal.
+async fn renewal(request: &RequestContext<'_>, registration: &Registration) -> Result<Option<Done>, ApiError> {
+    let renewed = request.state.registrar.renewed(registration, &request.principal.caller());
+    let Some(done) = renewed else { return Ok(None) };
+    authorize(request, registration, true).await?;
+    let heard = request.state.heartbeats.registered(done.service.id, &done.instance);
+    let is_gone = matches!(heard, Err(BeatError::NotFound | BeatError::Leaving));
+    Ok((!is_gone).then_some((done, heard)))
+}
+
+async fn write(request: &RequestContext<'_>, registration: Registration) -> Result<Done, ApiError> {
+    authorize(request, &registration, false).await?;
+    if request.renewals_only {
+        return Err(ApiError::rate_limited());
+    }
+    let ruling = request.state.policies.of(registration.namespace.as_str());
+    registration::accept_policy(&registration.spec, &ruling)?;
+    let registered = request.state.registrar.register(registration, request.principal.caller()).await;
+    let done = registered.map_err(|error| refused(&error))?;
+    let heard = request.state.heartbeats.registered(done.service.id, &done.instance);
+    match heard {
+        // The removal was decided before this call, and may be queued behind it.
+        Err(error @ BeatError::Leaving) => Err(ApiError::new(Code::Busy, error.to_string()).retry_after(1)),
+        heard => Ok((done, heard)),
+    }
 }
 
 /// Requires that the caller may register there.

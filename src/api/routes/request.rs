@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use http::Response;
 use http::request::Parts;
 use serde::Serialize;
@@ -16,10 +17,12 @@ use crate::api::http::body::Body;
 use crate::api::http::envelope::{ApiError, Code};
 use crate::api::http::json::{self, MAX_BODY};
 use crate::api::http::query::Query;
+use crate::api::http::rendering::Renderings;
 use crate::api::http::reply;
 use crate::api::state::ApiState;
 use crate::api::watch::{AnswerCursor, LongPoll, Waiting};
 use crate::catalog::{Batch, Entry, Snapshot};
+use crate::model::service::Service;
 
 /// Seconds after which to ask a replica again that does not know every service yet.
 const INCOMPLETE_RETRY_SECONDS: u64 = 2;
@@ -35,6 +38,8 @@ pub(in crate::api) struct Params<'a> {
 #[derive(Clone, Copy)]
 pub(in crate::api) struct RequestContext<'a> {
     pub(in crate::api) state: &'a ApiState,
+    /// Bounds what is rendered on a thread of its own.
+    pub(in crate::api) renderings: &'a Renderings,
     pub(in crate::api) head: &'a Parts,
     pub(in crate::api) params: Params<'a>,
     /// The caller.
@@ -73,6 +78,7 @@ impl<'a> RequestContext<'a> {
         poll: LongPoll,
         cursor: impl Fn(&Snapshot) -> AnswerCursor,
         concerns: impl Fn(&Batch) -> bool,
+        news: impl Fn() -> BoxFuture<'static, ()>,
     ) -> Result<(), ApiError> {
         if self.renewals_only {
             return Err(ApiError::rate_limited());
@@ -80,7 +86,7 @@ impl<'a> RequestContext<'a> {
         let ApiState { catalog, watches, metrics, access, .. } = self.state;
         let validity = access.token_validity(self.principal);
         let waiting = Waiting { catalog, watches, metrics, client: self.client, validity };
-        poll.wait(waiting, cursor, concerns).await
+        poll.wait(waiting, cursor, concerns, news).await
     }
 
     /// The bytes of a JSON body.
@@ -136,10 +142,18 @@ impl<'a> RequestContext<'a> {
         }
         let own = |entry: &Arc<Entry>| {
             let service = entry.service();
-            let owner = &self.principal.owner;
-            self.principal.may_write(service.key.namespace()) && service.instances.iter().any(|i| i.owner == *owner)
+            self.principal.may_write(service.key.namespace()) && self.owns_an_instance(service)
         };
         entry.ok().filter(own).ok_or_else(Access::only_own)
+    }
+
+    /// Whether the answer to a write may show the service: to a caller that reads its namespace, or owns one of its instances.
+    pub(super) fn may_see(&self, service: &Service) -> bool {
+        self.principal.may_read(service.key.namespace()) || self.owns_an_instance(service)
+    }
+
+    fn owns_an_instance(&self, service: &Service) -> bool {
+        service.instances.iter().any(|instance| instance.owner == self.principal.owner)
     }
 
     /// 200 with a service whole, and where `extra` is given, one more field beside it.
@@ -161,7 +175,7 @@ impl<'a> RequestContext<'a> {
         if self.state.history.is_complete() {
             return Ok(());
         }
-        let message = "this replica has not heard of every service yet; ask again, or ask another one";
+        let message = "this replica does not know all services yet; try again, or ask another replica";
         Err(ApiError::new(Code::Unavailable, message).retry_after(INCOMPLETE_RETRY_SECONDS))
     }
 }

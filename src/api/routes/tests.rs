@@ -138,8 +138,8 @@ fn what_is_unknown_under_services_is_closed() {
 #[test]
 fn a_wrong_method_is_answered_with_the_right_ones() {
     let refusal = |name, path| find(&method(name), path).refusal(path).message;
-    assert_eq!(refusal("PUT", "/api/v1/services/register"), "this route takes POST, OPTIONS");
-    assert_eq!(refusal("PUT", "/api/v1/services/x"), "this route takes GET, HEAD, DELETE, OPTIONS");
+    assert_eq!(refusal("PUT", "/api/v1/services/register"), "this route accepts only POST, OPTIONS");
+    assert_eq!(refusal("PUT", "/api/v1/services/x"), "this route accepts only GET, HEAD, DELETE, OPTIONS");
     assert!(find(&Method::HEAD, "/api/v1/services").is(RouteId::List));
     assert!(find(&Method::DELETE, "/api/v1/services/x").is(RouteId::Deregister));
 }

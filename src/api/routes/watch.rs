@@ -35,7 +35,7 @@ const UNCOUNTED_BYTES: usize = 32 * 1024;
 /// its parts are `server`, `tls`, `store`, `prober`, `guard`, `leader`, `mirror`, `installs` and `annotated`. The id of an event is the cursor to
 /// continue from; of several `snapshot` events, and of several `change` events of one commit, only the last has one. A comment line comes after 15 s of silence.
 /// Where a token opened the watch, `end` (`{"code":…,"error":…}`) is its last event, sent once the token has expired or its secret is no
-/// longer in force. With `name`, `snapshot` and `change` hold services of that name alone. What is sent at the start counts like a list of the same size; a watch that continues from a cursor and missed little does not count.
+/// longer in force; in the middle of another event the stream ends without it. With `name`, `snapshot` and `change` hold services of that name alone. What is sent at the start counts like a list of the same size; a watch that continues from a cursor and missed little does not count.
 #[utoipa::path(
     get,
     operation_id = "watch",

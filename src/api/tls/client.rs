@@ -1,6 +1,7 @@
 //! The subject that a client's certificate names.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -14,6 +15,8 @@ use crate::model::time::UnixMs;
 
 /// Most names of a client's certificate; one with more names nobody.
 const MAX_NAMES: usize = 64;
+/// Longest sleep until a certificate ends: a timer counts neither jumps of the wall clock nor the time that the machine is suspended.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// The verified peer of a connection, in the extensions of its requests.
 #[derive(Debug, Clone)]
@@ -70,9 +73,8 @@ impl Peer {
     pub(in crate::api) async fn ended(&self) {
         match self {
             Self::Client(certificate) => {
-                let left = certificate.ends.since(UnixMs::wall());
                 tokio::select! {
-                    () = tokio::time::sleep(left) => {}
+                    () = passed(certificate.ends, UnixMs::wall) => {}
                     () = certificate.revoked.cancelled() => {}
                 }
             }
@@ -105,7 +107,7 @@ impl ReplicaCertificate {
         while self.is_trusted() {
             let judged_by = self.judged_by.load_full();
             tokio::select! {
-                () = tokio::time::sleep(self.ends.since(UnixMs::wall())) => return,
+                () = passed(self.ends, UnixMs::wall) => return,
                 () = judged_by.superseded.cancelled() => {}
             }
         }
@@ -116,6 +118,17 @@ impl ClientCertificate {
     /// Whether the CAs that verified it are still those of the server.
     pub(in crate::api) fn is_trusted(&self) -> bool {
         !self.revoked.is_cancelled()
+    }
+}
+
+/// Resolves once the wall clock has reached `end`.
+async fn passed(end: UnixMs, wall: impl Fn() -> UnixMs) {
+    loop {
+        let left = end.since(wall());
+        if left.is_zero() {
+            return;
+        }
+        tokio::time::sleep(left.min(LOOK_EVERY)).await;
     }
 }
 
@@ -155,7 +168,20 @@ pub(in crate::api) fn namespace(subject: &str) -> Option<Namespace> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::timeout;
+
     use super::*;
+    use crate::model::time::{Clock, Now};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_jump_of_the_wall_clock_past_the_end_is_noticed_within_two_seconds() {
+        let at = |wall: i64| Now { steady: UnixMs(0), wall: UnixMs(wall) };
+        let clock = Clock::manual(at(0));
+        let mut passed = Box::pin(passed(UnixMs(3_600_000), || clock.now().wall));
+        assert!(timeout(Duration::from_mins(1), &mut passed).await.is_err(), "an hour is left");
+        clock.set(at(3_600_000));
+        assert!(timeout(LOOK_EVERY, passed).await.is_ok());
+    }
 
     fn dns(name: &str) -> AltName {
         AltName::Dns(name.to_owned())

@@ -23,6 +23,7 @@ pub(in crate::api) use files::Loaded;
 pub use files::TlsError;
 pub use refresher::TlsRefresher;
 
+use crate::api::file_work::FileWork;
 use crate::crypto::stamp::Stamp;
 use crate::model::time::UnixMs;
 use crate::telemetry::metrics::Metrics;
@@ -68,6 +69,7 @@ struct Inner {
     last_read: Mutex<Vec<Option<Stamp>>>,
     /// Why the files that were read last are not in force.
     failure: ArcSwapOption<TlsError>,
+    files: FileWork,
     metrics: Metrics,
 }
 
@@ -118,6 +120,7 @@ impl ServerTls {
             current: ArcSwap::from_pointee(loaded),
             last_read,
             failure: ArcSwapOption::empty(),
+            files: FileWork::new("the certificate files"),
             metrics,
         }));
         tls.gauge();
@@ -130,7 +133,12 @@ impl ServerTls {
     }
 
     /// Reads the files again now, whether or not they have changed.
-    pub fn reload(&self) -> TlsReload {
+    pub async fn reload(&self) -> TlsReload {
+        let tls = self.clone();
+        self.0.files.run(move || tls.reload_here()).await
+    }
+
+    fn reload_here(&self) -> TlsReload {
         let mut last_read = self.0.last_read.lock().unwrap_or_else(PoisonError::into_inner);
         *last_read = self.0.settings.stamps();
         match self.read() {
@@ -139,9 +147,29 @@ impl ServerTls {
         }
     }
 
-    /// Reads the files again if they have changed, or could not be used: a few microseconds if not. Logs a failure once.
-    fn refresh(&self) {
-        let Ok(mut last_read) = self.0.last_read.try_lock() else { return };
+    /// Reads the files again if they have changed, or could not be used. Logs the certificate's validity if it differs from `announced`, and
+    /// returns it.
+    async fn refresh(&self, announced: Validity) -> Validity {
+        let tls = self.clone();
+        let refreshed = self.0.files.run(move || {
+            tls.refresh_here();
+            tls.announce_change(announced)
+        });
+        refreshed.await
+    }
+
+    fn announce_change(&self, announced: Validity) -> Validity {
+        let now = UnixMs::wall();
+        let validity = self.status(now).validity;
+        if validity != announced {
+            self.current().announce(&self.0.settings, now);
+        }
+        validity
+    }
+
+    /// A few microseconds if nothing has changed. Logs a failure once.
+    fn refresh_here(&self) {
+        let mut last_read = self.0.last_read.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.0.settings.stamps();
         let changed = *last_read != now;
         if !changed && self.0.failure.load().is_none() {

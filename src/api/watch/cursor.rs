@@ -34,7 +34,7 @@ impl FromStr for WatchCursor {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const WRONG: &str = "is not the id of an event of a watch, as it came";
+        const WRONG: &str = "is not the unchanged id of an event from a watch";
         let (epoch, rest) = text.split_once('.').ok_or(WRONG)?;
         let digits = rest.split(['~', '+']).next().unwrap_or(rest);
         let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());

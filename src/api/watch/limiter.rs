@@ -33,9 +33,9 @@ impl Default for WatchLimits {
 /// Why there is no room for a watch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum WatchFull {
-    #[error("the server has as many watches open as it may; try again, or ask for lists instead")]
+    #[error("the server has reached its limit of open watches; try again, or ask for lists instead")]
     Server,
-    #[error("this client has as many watches open as it may; end one, or share one")]
+    #[error("this client has reached its limit of open watches; end one, or share one")]
     Client,
 }
 

@@ -10,6 +10,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use http::Uri;
 use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
@@ -18,7 +19,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::limiter::WatchLimiter;
 use super::refusal::refused;
-use crate::api::access::{TokenEnd, TokenValidity, token_ended};
+use crate::api::access::{TokenValidity, token_ended};
 use crate::api::http::envelope::ApiError;
 use crate::api::http::query::Query;
 use crate::catalog::{Batch, Catalog, FeedError, Snapshot};
@@ -28,8 +29,12 @@ use crate::telemetry::metrics::Metrics;
 
 /// The header with the cursor of an answer.
 const CURSOR: HeaderName = HeaderName::from_static("portolan-cursor");
-/// Time between two comparisons, however many commits concern the answer: it may be a list of thousands.
+/// Least time between two comparisons, however many commits concern the answer.
 const PACE: Duration = Duration::from_millis(100);
+/// The same in multiples of the last comparison, which may be of a list of thousands: a poll takes at most 2 % of a thread.
+const REST: u32 = 50;
+/// Longest time between two looks at the token while nothing happens.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
 
 /// What a client asks for: how long it waits, and for which answer to change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +58,7 @@ pub(in crate::api) struct Waiting<'a> {
     pub(in crate::api) watches: &'a Arc<WatchLimiter>,
     pub(in crate::api) metrics: &'a Metrics,
     pub(in crate::api) client: std::net::IpAddr,
-    /// Of the token, where one is needed.
+    /// How long the token stays valid, where one is needed.
     pub(in crate::api) validity: Option<TokenValidity>,
 }
 
@@ -67,8 +72,9 @@ impl LongPoll {
         Ok(Some(Self { time, known: query.parse("cursor")? }))
     }
 
-    /// Waits until the answer is no longer the one that the client has: `cursor` gives that of a snapshot, and `concerns` tells whether a
-    /// commit may have changed it. Also ends when the time is up or the server stops; the answer is then given as it is.
+    /// Waits until the answer is no longer the one that the client has: `cursor` gives that of a snapshot, `concerns` tells whether a commit
+    /// may have changed it, and the future that `news` returns resolves once something else may have. Also ends when the time is up or the
+    /// server stops; the answer is then given as it is.
     ///
     /// # Errors
     /// 429 `too_many_watches` without a place to wait in, and 401 once the token has ended.
@@ -77,45 +83,52 @@ impl LongPoll {
         waiting: Waiting<'_>,
         cursor: impl Fn(&Snapshot) -> AnswerCursor,
         concerns: impl Fn(&Batch) -> bool,
+        news: impl Fn() -> BoxFuture<'static, ()>,
     ) -> Result<(), ApiError> {
         let Some(known) = self.known else { return Ok(()) };
         let Waiting { catalog, watches, metrics, client, mut validity } = waiting;
         let (snapshot, mut feed) = catalog.subscribe();
+        let mut more = news();
         if cursor(&snapshot) != known {
             return Ok(());
         }
         drop(snapshot);
         let permit = watches.acquire(client).map_err(|full| refused(full, metrics))?;
         let over = Instant::now() + self.time.0;
-        // When to compare next, if anything concerned the answer.
-        let (mut compared, mut next) = (None::<Instant>, None::<Instant>);
+        // When to compare next, if anything concerned the answer, and when at the earliest.
+        let (mut next, mut earliest) = (None::<Instant>, Instant::now());
         loop {
-            tokio::select! {
-                () = permit.closed() => return Ok(()),
-                end = token_end(&mut validity) => return Err(token_ended(end)),
-                () = sleep_until(over) => return Ok(()),
+            let concerned = tokio::select! {
+                () = permit.closed() => break,
+                end = TokenValidity::end(validity.as_mut(), LOOK_EVERY) => return Err(token_ended(end)),
+                () = sleep_until(over) => break,
                 () = sleep_until(next.unwrap_or(over)), if next.is_some() => {
+                    let begun = std::time::Instant::now();
                     if cursor(&catalog.snapshot()) != known {
-                        return Ok(());
+                        break;
                     }
-                    (compared, next) = (Some(Instant::now()), None);
+                    (next, earliest) = (None, Instant::now() + pause(begun.elapsed()));
+                    false
                 }
-                batch = feed.next() => {
-                    let concerned = match batch {
-                        Ok(batch) => concerns(&batch),
-                        Err(FeedError::Lagged) => {
-                            feed = catalog.subscribe().1;
-                            true
-                        }
-                        Err(FeedError::Ended) => return Ok(()),
-                    };
-                    if concerned {
-                        let now = Instant::now();
-                        next.get_or_insert_with(|| compared.map_or(now, |compared| now.max(compared + PACE)));
+                () = &mut more => {
+                    more = news();
+                    true
+                }
+                batch = feed.next() => match batch {
+                    Ok(batch) => next.is_none() && concerns(&batch),
+                    Err(FeedError::Lagged) => {
+                        feed = catalog.subscribe().1;
+                        true
                     }
-                }
+                    Err(FeedError::Ended) => break,
+                },
+            };
+            if concerned {
+                next.get_or_insert(earliest);
             }
         }
+        // What ended the wait may have been ready together with the token's end.
+        validity.as_mut().and_then(TokenValidity::ended).map_or(Ok(()), |end| Err(token_ended(end)))
     }
 }
 
@@ -137,19 +150,9 @@ pub(in crate::api) fn detached(mut head: Parts) -> Parts {
     head
 }
 
-/// Resolves once the token is no longer valid; never where none is needed.
-async fn token_end(validity: &mut Option<TokenValidity>) -> TokenEnd {
-    let Some(validity) = validity else { return std::future::pending().await };
-    loop {
-        if let Some(end) = validity.ended() {
-            return end;
-        }
-        let expires = Instant::now() + validity.remaining();
-        tokio::select! {
-            () = sleep_until(expires) => {}
-            () = validity.changed() => {}
-        }
-    }
+/// The pause after a comparison that took so long.
+fn pause(took: Duration) -> Duration {
+    PACE.max(took.saturating_mul(REST))
 }
 
 impl AnswerCursor {
@@ -195,16 +198,116 @@ impl FromStr for AnswerCursor {
         let number = plain.then(|| u64::from_str_radix(text, 16).ok()).flatten();
         number
             .map(Self)
-            .ok_or_else(|| ValueError::is_not("the Portolan-Cursor of an answer to a request with wait, as it came"))
+            .ok_or_else(|| ValueError::is_not("the unchanged Portolan-Cursor of a response to a request with wait"))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::pin::pin;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::{future, thread};
+
     use bytes::Bytes;
     use http::Request;
+    use tokio::time::{sleep, timeout};
 
     use super::*;
+    use crate::api::http::envelope::Code;
+    use crate::api::watch::WatchLimits;
+    use crate::catalog::Epoch;
+    use crate::model::time::{Clock, Now, UnixMs};
+
+    /// A server, and a client whose token ends in an hour.
+    struct World {
+        catalog: Catalog,
+        watches: Arc<WatchLimiter>,
+        clock: Clock,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let catalog = Catalog::new(Snapshot::empty(Epoch::random(), 1));
+            let clock = Clock::manual(Now { steady: UnixMs(0), wall: UnixMs(0) });
+            Self { catalog, watches: WatchLimiter::new(WatchLimits::default()), clock }
+        }
+
+        /// Waits for the cursor to become another than 1.
+        async fn wait(&self, cursor: impl Fn() -> u64) -> Result<(), ApiError> {
+            let waiting = Waiting {
+                catalog: &self.catalog,
+                watches: &self.watches,
+                metrics: &Metrics::default(),
+                client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                validity: Some(TokenValidity::until(UnixMs(3_600_000), self.clock.clone())),
+            };
+            let poll = LongPoll { time: WaitTime(Duration::from_mins(5)), known: Some(AnswerCursor(1)) };
+            poll.wait(waiting, |_| AnswerCursor(cursor()), |_| true, || Box::pin(future::pending())).await
+        }
+
+        fn commit(&self) {
+            let mut next = Snapshot::clone(&self.catalog.snapshot());
+            let sequence = next.sequence() + 1;
+            next.advance(sequence, sequence);
+            self.catalog.publish(next, Batch { sequence, revision: sequence, ..Batch::default() });
+        }
+
+        /// As after a suspend: the token has ended, and no timer has moved.
+        fn jump(&self) {
+            self.clock.set(Now { steady: UnixMs(0), wall: UnixMs(3_600_000) });
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_ends_soon_after_the_wall_clock_has_passed_its_tokens_end() {
+        let world = World::new();
+        let mut wait = pin!(world.wait(|| 1));
+        assert!(timeout(Duration::from_mins(1), &mut wait).await.is_err(), "an hour is left");
+        world.jump();
+        let refused = timeout(LOOK_EVERY, wait).await.expect("in time").expect_err("a refusal");
+        assert_eq!(refused.code, Code::TokenExpired);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_that_has_ended_gets_no_answer_to_a_change() {
+        for stops in [false, true].repeat(16) {
+            let (world, cursor) = (World::new(), AtomicU64::new(1));
+            let mut wait = pin!(world.wait(|| cursor.load(Ordering::Relaxed)));
+            assert!(futures::poll!(&mut wait).is_pending());
+            world.jump();
+            cursor.store(2, Ordering::Relaxed);
+            if stops {
+                world.watches.close();
+            } else {
+                world.commit();
+            }
+            assert_eq!(wait.await.expect_err("a refusal").code, Code::TokenExpired);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn comparisons_that_take_long_are_rare() {
+        let (world, compared) = (World::new(), AtomicU64::new(0));
+        let wait = world.wait(|| {
+            // Of the system's time; the time between comparisons is the test's.
+            thread::sleep(Duration::from_millis(20));
+            compared.fetch_add(1, Ordering::Relaxed);
+            1
+        });
+        let commits = async {
+            for _ in 0..60 {
+                world.commit();
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::select! {
+            _ = wait => panic!("nothing changed"),
+            () = commits => {}
+        }
+        let compared = compared.into_inner();
+        assert!((2..=5).contains(&compared), "{compared} in three seconds: at first, at once, and each second");
+    }
 
     #[test]
     fn the_head_of_a_request_that_waits_leaves_its_buffer() {

@@ -28,6 +28,8 @@ use crate::telemetry::server_events::{EventReceiver, ServerEvents};
 
 /// Longest silence.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Longest time between two looks at the token: a timer does not count the time that the machine is suspended.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Most removals of one event.
 const MAX_REMOVALS: usize = 128;
 /// Bytes handed to the connection at once. With the frame around it a piece fits into the buffer that a connection has from the start and
@@ -128,7 +130,7 @@ pub(in crate::api) struct Watcher {
     /// Whose sequence cursors carry, in a mirror.
     pub(in crate::api) replica: Option<Replica>,
     pub(in crate::api) principal: Principal,
-    /// Of the token that opened it, if there was one.
+    /// How long the token that opened it stays valid, if there was one.
     pub(in crate::api) validity: Option<TokenValidity>,
     pub(in crate::api) filter: WatchFilter,
 }
@@ -140,6 +142,8 @@ struct Stream {
     sees_all: bool,
     /// What is left of the current event.
     event: Segments,
+    /// Whether some of the current event was sent, and some is left.
+    begun: bool,
     stage: Stage,
 }
 
@@ -152,7 +156,8 @@ pub(in crate::api) fn stream(
     backlog: Backlog,
 ) -> BoxStream<'static, Bytes> {
     let sees_all = watcher.filter.is_everything(&watcher.principal);
-    let mut stream = Stream { watcher, _permit: permit, sees_all, event: Segments::default(), stage: Stage::Live };
+    let mut stream =
+        Stream { watcher, _permit: permit, sees_all, event: Segments::default(), begun: false, stage: Stage::Live };
     let (since, removed) = match backlog {
         Backlog::Everything => (None, Vec::new()),
         Backlog::Since(position, mut removed) => {
@@ -200,12 +205,12 @@ impl Stream {
     /// The next piece.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if let Some(piece) = self.event.pull(PIECE) {
-                return Some(piece);
-            }
             if let Some(end) = self.end() {
                 self.event = end;
-                continue;
+            }
+            if let Some(piece) = self.event.pull(PIECE) {
+                self.begun = self.event.len() > 0;
+                return Some(piece);
             }
             self.event = match std::mem::replace(&mut self.stage, Stage::Live) {
                 Stage::Over => return None,
@@ -216,19 +221,24 @@ impl Stream {
         }
     }
 
-    /// The last event, once the token that opened the watch has become invalid. A watch that needs none goes on without owners.
+    /// The last event, once the token that opened the watch has become invalid; it takes the place of one that waits. In the middle of an
+    /// event it is empty, since nothing else can follow there: the client continues from its cursor. A watch that needs no token goes on
+    /// without owners, unless an event with them waits.
     fn end(&mut self) -> Option<Segments> {
         if matches!(self.stage, Stage::Over) {
             return None;
         }
         let end = self.watcher.validity.as_mut()?.ended()?;
-        if self.watcher.principal.open_reads {
+        let open = self.watcher.principal.open_reads;
+        if open {
             self.watcher.principal.lapse();
             self.watcher.validity = None;
-            return None;
+            if self.event.len() == 0 {
+                return None;
+            }
         }
         self.stage = Stage::Over;
-        Some(Segments::of(events::token_end(end)))
+        Some(if open || self.begun { Segments::default() } else { Segments::of(events::token_end(end)) })
     }
 
     /// The next event of a snapshot.
@@ -311,10 +321,14 @@ impl Stream {
         (removed, entries, more)
     }
 
-    /// Waits for the memory that more than one event takes.
-    async fn permit(&self, permit: &mut Option<Permit>) -> Option<()> {
+    /// Waits for the memory that more than one event takes, or for the token's end, which takes the place of these events.
+    async fn permit(&mut self, permit: &mut Option<Permit>) -> Option<()> {
         if permit.is_none() {
-            *permit = Some(self.watcher.in_flight.wait(self.watcher.principal.client, IN_FLIGHT_BYTES).await?);
+            let Watcher { in_flight, principal, validity, .. } = &mut self.watcher;
+            tokio::select! {
+                free = in_flight.wait(principal.client, IN_FLIGHT_BYTES) => *permit = Some(free?),
+                _ = TokenValidity::end(validity.as_mut(), LOOK_EVERY) => {}
+            }
         }
         Some(())
     }
@@ -323,7 +337,8 @@ impl Stream {
     async fn live(&mut self) -> Option<Segments> {
         let silent = Instant::now() + KEEP_ALIVE;
         loop {
-            let expires = self.watcher.validity.as_ref().map(|token| Instant::now() + token.remaining());
+            let expires =
+                self.watcher.validity.as_ref().map(|token| Instant::now() + token.remaining().min(LOOK_EVERY));
             let Watcher { validity, server_events, feed, .. } = &mut self.watcher;
             let next = async {
                 tokio::select! {
@@ -411,3 +426,6 @@ fn is_small(batch: &Batch) -> bool {
     let bytes: usize = batch.upserts.iter().take(events::MAX_BYTES / 256).map(|entry| entry.json_len()).sum();
     bytes <= events::MAX_BYTES && batch.upserts.len() <= events::MAX_BYTES / 256 && batch.removed.len() <= MAX_REMOVALS
 }
+
+#[cfg(test)]
+mod tests;

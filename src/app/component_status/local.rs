@@ -98,7 +98,7 @@ impl LocalStatus {
         status.with(format!(
             "{tracked} instances probed, {in_flight} of {slots} slots in use, {queued} probes waiting for up to {lag} ms, \
              {delayed} delayed by the budget of their address; intervals stretched by {}, those of targets that hang by {}; \
-             if everything hung, all of it would be known to be down within {all_known_s} s",
+             if all targets hung, all would be known to be down within {all_known_s} s",
             factor(report.stretch),
             factor(report.hanging_stretch)
         ))
@@ -108,7 +108,9 @@ impl LocalStatus {
 /// None where there is no audit file.
 fn audit(is_losing: Option<bool>) -> Option<ComponentStatus> {
     Some(if is_losing? {
-        ComponentStatus::bad("the audit file cannot be written: lines are dropped, and writes go on")
+        ComponentStatus::bad(
+            "the audit file cannot be written: its lines are dropped, but requests are still carried out",
+        )
     } else {
         ComponentStatus::good("the audit file is written").usual()
     })
@@ -166,7 +168,7 @@ fn write_failure(error: &WriteError) -> Cow<'static, str> {
         WriteError::FileLost | WriteError::DiskFull | WriteError::ReadOnly | WriteError::Locked => {
             format!("writes fail: {error}").into()
         }
-        _ => "writes fail, see the log; reads go on".into(),
+        _ => "writes fail, see the log; reads still work".into(),
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) fn foreign(server: &Server, status: StatusCode) -> Failure {
     let said = format!("{} answered {} in a form that is not Portolan's", server.at(), status.as_u16());
     let failure = Failure { status: Some(status.as_u16()), ..Failure::new(Exit::Unreachable, said) };
     failure.hint(if server.is_in_a_cluster() {
-        "is the port named http of the pods, or else their first one, Portolan's own?"
+        "is the pods' port named http (or, without one, their first port) Portolan's own?"
     } else {
         "is --server or PORTOLAN_SERVER the registry's own address?"
     })

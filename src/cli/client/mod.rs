@@ -51,7 +51,7 @@ pub(in crate::cli) struct Reply {
     /// Warnings about a request that succeeded.
     #[serde(default)]
     pub(in crate::cli) warnings: Vec<String>,
-    /// Of a history: whether its service is still registered.
+    /// Whether the service is still registered; histories only.
     #[serde(default)]
     pub(in crate::cli) registered: Option<bool>,
     /// Where the next page begins.

@@ -60,7 +60,7 @@ impl TlsFiles {
         let pair = cert.as_ref().map(|cert| {
             shown(cert, key.as_ref().unwrap_or(cert)).map_err(|why| {
                 Failure::usage(format!("the client certificate {} cannot be used: {why}", name(cert)))
-                    .hint("--client-cert names its PEM file, and --client-key that of its key where it is another")
+                    .hint("--client-cert names the PEM file with the certificate, and --client-key the file with its key if that is separate")
             })
         });
         tls_client(verifier, pair.transpose()?)

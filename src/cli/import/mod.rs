@@ -158,13 +158,13 @@ fn settings(args: &ImportArgs) -> Result<Settings, Failure> {
             .hint("an import follows the settings of the server: give it the same environment")
     })?;
     if matches!(settings.mode, Mode::Cluster(_)) {
-        return Err(Failure::usage("in cluster mode the Kubernetes API holds the services, and no file is imported into")
+        return Err(Failure::usage("in cluster mode the Kubernetes API holds the services, so there is no file to import into")
             .hint(format!("register each line of an export: while read -r line; do echo \"$line\" | {} register -f -; done < services.jsonl", program())));
     }
     Ok(settings)
 }
 
-/// Both programs call their file ./services.db unless told otherwise.
+/// Both programs call their file ./services.db by default.
 fn refuse_itself(file: &Path, db: &Path) -> Result<(), Failure> {
     let same = std::fs::canonicalize(file).is_ok_and(|file| std::fs::canonicalize(db).is_ok_and(|db| db == file));
     if !same {
@@ -249,7 +249,7 @@ fn unfit(refused: usize, dry_run: bool) -> Failure {
         "{} not fit, so nothing {would} imported",
         if refused == 1 { "1 row does".to_owned() } else { format!("{} rows do", grouped(refused)) }
     ))
-    .hint("mend them in the file, or leave them out with --skip; -o json has them for a program, each with a suggestion where there is one")
+    .hint("correct them in the file, or leave them out with --skip; -o json lists them, with suggested values where there are any")
 }
 
 fn say_quarantine(file: &Import, streams: &mut Streams) {

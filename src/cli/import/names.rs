@@ -106,7 +106,7 @@ fn place(rows: &[Row<'_>], members: &[usize], service: &str, why: Option<&Note>,
         let instance = (addresses.len() > 1).then(|| {
             let label = address_label(url);
             let label = if instances.contains_key(&label) { hashed(&label, url) } else { label };
-            let why = "is another row's too, with another address, so this is a further instance";
+            let why = "is also the name of another row with a different address, so this row is a further instance";
             notes.push(Note::became("name", why, format!("instance {label}")));
             label
         });

@@ -93,7 +93,7 @@ impl Note {
         }
         // Some problems name it themselves.
         if let Some(suggestion) = self.suggestion.as_ref().filter(|one| !self.problem.contains(one.as_str())) {
-            let _ = write!(text, "; {} would do", quoted(suggestion));
+            let _ = write!(text, "; try {}", quoted(suggestion));
         }
         text
     }
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn a_note_is_a_sentence_about_its_field() {
         let note = |problem: &str| Note::new("name", problem).suggesting(Some("bad-name".to_owned())).sentence();
-        assert_eq!(note("is empty"), "name is empty; bad-name would do");
+        assert_eq!(note("is empty"), "name is empty; try bad-name");
         assert_eq!(
             note("a service's name is a label; try \"bad-name\""),
             "name: a service's name is a label; try \"bad-name\""

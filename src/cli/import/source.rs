@@ -87,7 +87,7 @@ pub(super) fn foreign(name: &str) -> Failure {
         .hint(format!("the gateway's DB_PATH names its file; `{} export > services.jsonl` writes lines", program()))
 }
 
-/// The next line without its end; none at the end. Of a line that is longer than a registration may be, only the beginning.
+/// The next line without its end; none at the end. A line that is longer than a registration may be is cut off.
 fn next_line(from: &mut dyn BufRead) -> io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
     let limit = lines::MAX_LINE as u64 + 1;

@@ -65,7 +65,7 @@ impl Tone {
     }
 }
 
-/// A piece of harmless text with its tone.
+/// A piece of text that is safe to print, with its tone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::cli) struct Cell {
     /// The text, already escaped.

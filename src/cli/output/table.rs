@@ -6,7 +6,7 @@ use crate::model::text::escape;
 /// Longest foreign text in a cell, in characters.
 pub(in crate::cli) const MAX_CELL: usize = 512;
 
-/// Foreign text, made harmless for a cell. An empty one shows as a dash.
+/// Foreign text, made safe for a cell. An empty one shows as a dash.
 pub(in crate::cli) fn foreign(text: &str) -> Cell {
     if text.is_empty() { Cell::new("-", Tone::Faint) } else { Cell::from(escape(text, MAX_CELL)) }
 }

@@ -31,14 +31,15 @@ pub(in crate::cli) struct CheckArgs {
     /// HTTP statuses that pass, instead of 200 to 299
     #[arg(long, value_name = "STATUS,…", value_delimiter = ',')]
     check_statuses: Vec<u16>,
-    /// What the answer must prove, by a JSON pointer or a header: /build/name=user-service or X-Service=user-service, where $service, $instance,
-    /// $namespace and $version stand for the instance's own; may be repeated
+    /// What the response must contain, so that no other program passes: a JSON pointer or a header with its value, such as
+    /// /build/name=user-service or X-Service=user-service; $service, $instance, $namespace and $version stand for the instance's own values; may
+    /// be repeated
     #[arg(long, value_name = "WHERE=VALUE", value_parser = parse_pair)]
     identity: Vec<(String, String)>,
     /// A name that the certificate must carry
     #[arg(long, value_name = "NAME")]
     identity_tls_san: Option<String>,
-    /// JSON pointer to the version that really runs, such as /build/version; a difference is a warning
+    /// JSON pointer to the running version in the response, such as /build/version; if it differs from --version, the instance gets a warning
     #[arg(long, value_name = "POINTER")]
     version_from: Option<String>,
     /// Name expected in the certificate, instead of the URL's host
@@ -62,7 +63,7 @@ pub(in crate::cli) struct CheckArgs {
     /// Time between the probes that confirm a change [default: 1s]
     #[arg(long, value_name = "TIME", value_parser = whole_seconds)]
     check_retry_interval: Option<u64>,
-    /// Fails in a row that make it unhealthy [default: 3]
+    /// Failures in a row that make it unhealthy [default: 3]
     #[arg(long, value_name = "COUNT")]
     check_unhealthy_threshold: Option<u32>,
     /// Passes in a row that make it healthy again [default: 1]

@@ -43,7 +43,7 @@ pub(in crate::cli) struct InstanceArgs {
     /// Time within which the registration must be renewed, by repeating it or by a heartbeat: 1s to 24h
     #[arg(long, value_name = "TIME", value_parser = ttl)]
     pub(in crate::cli) ttl: Option<u32>,
-    /// Remove it after it has been unhealthy or not renewed for this long without a break: at least 1m
+    /// Remove it once it has been unhealthy or not renewed for this long without interruption: at least 1m
     #[arg(long, value_name = "TIME", value_parser = whole_seconds)]
     pub(in crate::cli) deregister_after: Option<u64>,
 }

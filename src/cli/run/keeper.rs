@@ -135,8 +135,8 @@ impl<'a> Keeper<'a> {
     /// Says that it is still registered.
     pub(super) fn give_up(&self, why: &str) {
         match (&self.held, self.unsure) {
-            (Some(_), _) => self.notes.say(&format!("still registered, until its lease ends: {why}")),
-            (None, true) => self.notes.say(&format!("perhaps registered, until its lease ends: {why}")),
+            (Some(_), _) => self.notes.say(&format!("still registered until its lease expires: {why}")),
+            (None, true) => self.notes.say(&format!("possibly registered until its lease expires: {why}")),
             (None, false) => {}
         }
     }
@@ -285,9 +285,7 @@ impl<'a> Keeper<'a> {
                 Duration::ZERO
             }
             Ok(None) => {
-                self.report(
-                    "not renewed: another program has registered under this name since, and keeps it".to_owned(),
-                );
+                self.report("not renewed: another program has since taken over this name".to_owned());
                 self.plan.interval
             }
             Err(failure) => self.failed(&failure),
@@ -305,7 +303,7 @@ impl<'a> Keeper<'a> {
     fn failed(&mut self, failure: &Failure) -> Duration {
         let what = if self.held.is_some() { "not renewed" } else { "not registered" };
         // Tried again all the same: the server's settings may change.
-        let remedy = if failure.exit == Exit::Usage { "; other flags would change that" } else { "" };
+        let remedy = if failure.exit == Exit::Usage { "; change the flags to correct this" } else { "" };
         self.report(format!("{what}: {}{remedy}; trying again", sentence(failure)));
         if failure.exit == Exit::Unreachable { self.unreachable.next() } else { self.refused.next() }
     }
@@ -351,7 +349,7 @@ impl<'a> Keeper<'a> {
             Ok(_) => Ok("deregistered".to_owned()),
             Err(failure) if failure.exit == Exit::NotFound => Ok("was no longer registered".to_owned()),
             Err(failure) if failure.status == Some(PRECONDITION_FAILED) => {
-                Ok("not deregistered: another program has registered under this name since, and keeps it".to_owned())
+                Ok("not deregistered: another program has since taken over this name".to_owned())
             }
             Err(failure) => Err(failure),
         }

@@ -133,7 +133,7 @@ impl TunnelError {
             }
             Self::NoneReady(_) | Self::NoLongerReady(_) => format!("{kubectl} describe pods -l {LABEL} says why"),
             Self::NoStream { pod, .. } | Self::NotListening { pod, .. } | Self::Broke(pod) => {
-                format!("is its node well, and does it run? {kubectl} describe pod {pod}")
+                format!("is the pod running, and its node healthy? {kubectl} describe pod {pod}")
             }
         }
     }

@@ -173,7 +173,7 @@ Settings {
             .path("db_path", parse::database)
             .unwrap_or_else(|| PathBuf::from(reader.by_mode("./services.db", "./mirror.db")));
     enable_auth "ENABLE_AUTH" "BOOL" "false"
-        "Require a bearer token on every route that writes, and on those that show a service by id, its history or probes; in cluster mode, ServiceAccount tokens count, too" [num_args = 0..=1, default_missing_value = "true"]
+        "Require a bearer token on every route that writes, and on those that show a service by id, its history or probes; in cluster mode, ServiceAccount tokens are accepted, too" [num_args = 0..=1, default_missing_value = "true"]
         => /// The secrets; `None` while auth is off.
         auth: Option<Secrets> = reader.auth();
     jwt_secret_file "JWT_SECRET_FILE" "FILE" "none"
@@ -193,7 +193,8 @@ Settings {
     tls_client_ca "PORTOLAN_TLS_CLIENT_CA" "FILE" "none"
         "PEM file with the CAs whose certificates identify clients (mutual TLS); needs auth to be on" [];
     tls_client_auth "PORTOLAN_TLS_CLIENT_AUTH" "WHEN" "required with PORTOLAN_TLS_CLIENT_CA, else off"
-        "Whether clients show a certificate: off, optional, or required, except on /healthz, /readyz, /openapi.json and CORS preflight requests" [];
+        "Whether clients must present a certificate: off, optional or required; /healthz, /readyz, /openapi.json and CORS preflight requests \
+            never need one" [];
     log_level "LOG_LEVEL" "LEVEL" "info"
         "trace, debug, info, warn, error or off; or directives such as info,portolan::prober=debug" []
         => log_level: String = reader.text("log_level", parse::log_level).unwrap_or_else(|| "info".to_owned());
@@ -271,7 +272,7 @@ Settings {
         "Seconds of the shutdown in which /readyz fails but requests are still served, so that a load balancer can stop sending them" []
         => drain: Duration = reader.drain();
     mode "PORTOLAN_MODE" "MODE" "standalone"
-        "standalone: the SQLite file is the registry. cluster: the Kubernetes API is, through services.portolan.dev objects" []
+        "standalone: the SQLite file holds the registry. cluster: the Kubernetes API holds it, as services.portolan.dev objects" []
         => mode: Mode = reader.mode();
 }
 ClusterSettings {
@@ -280,7 +281,8 @@ ClusterSettings {
         => /// Empty for all.
         Vec<Namespace> = reader.text("watch_namespaces", parse::namespaces).unwrap_or_default();
     watch_selector "PORTOLAN_WATCH_SELECTOR" "SELECTOR" "none"
-        "Cluster mode: watch services only in namespaces that this label selector selects, such as tenant,stage!=dev; PORTOLAN_WATCH_NAMESPACES applies, too"
+        "Cluster mode: label selector, such as tenant,stage!=dev; only services in matching namespaces are watched, and \
+            PORTOLAN_WATCH_NAMESPACES applies, too"
         => Option<LabelSelector> = reader.text("watch_selector", parse::label_selector);
     policies "PORTOLAN_POLICIES" "BOOL" "false"
         "Cluster mode: follow the NamespacePolicy objects; nothing is probed or registered before they are listed"
@@ -338,7 +340,7 @@ pub(super) const SECRETS: &[Setting] = &[Setting {
     field: None,
     default: "none",
     in_cluster: "",
-    help: "Secret that signs and verifies tokens, at least 32 bytes; required with auth on unless JWT_SECRET_FILE is set, or in cluster mode",
+    help: "Secret that signs and verifies tokens, at least 32 bytes; with auth on, required in standalone mode unless JWT_SECRET_FILE is set",
 }];
 
 /// The variables that the client commands read.
@@ -369,14 +371,14 @@ pub(super) const CLIENT: &[Setting] = &[
         field: Some("ca_file"),
         default: "the system's CAs",
         in_cluster: "",
-        help: "PEM file with the CA that client commands trust, and no other",
+        help: "PEM file with the CAs that client commands trust instead of the system's",
     },
     Setting {
         env: "PORTOLAN_CLIENT_CERT",
         field: Some("client_cert"),
         default: "none",
         in_cluster: "",
-        help: "PEM file with the certificate that client commands show, with its chain",
+        help: "PEM file with the certificate that client commands present, with its chain",
     },
     Setting {
         env: "PORTOLAN_CLIENT_KEY",

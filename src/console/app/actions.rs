@@ -156,7 +156,7 @@ fn words(state: &State, operation: &Operation) -> Box<str> {
 /// Why the operation would be refused, as far as that is known here.
 fn refusal(state: &State, operation: &Operation) -> Option<Box<str>> {
     if !state.abilities.acts {
-        return Some("this source is a file: give --server to act".into());
+        return Some("this is a file, which can only be viewed; use --server".into());
     }
     let (id, changes) = match operation {
         Operation::Observe(id) => (id, false),
@@ -198,7 +198,7 @@ pub(super) fn menu(state: &mut State) {
     let decide = Operation::Check(id);
     choices.push(match refusal(state, &decide) {
         Some(why) => choice("probe and decide", &why, ChoiceAction::Refused(why.clone())),
-        None => choice("probe and decide", "the outcome counts at once", ChoiceAction::Operation(decide)),
+        None => choice("probe and decide", "the outcome changes the health at once", ChoiceAction::Operation(decide)),
     });
     choices.extend(knowing(state, &service));
     let name = navigate::instance(state, id);

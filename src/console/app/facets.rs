@@ -1,4 +1,4 @@
-//! What the failing share, and the pivot: made when time passes, never for a key that only moves.
+//! What the failing services share, and the pivot: computed at intervals, never for a key that only moves the cursor.
 
 use std::time::Duration;
 

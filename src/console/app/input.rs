@@ -209,7 +209,10 @@ fn pop(state: &mut State) {
 fn toggle_pane(state: &mut State) {
     state.pane = !state.pane;
     if state.pane && state.size.0 < PANE_MIN_WIDTH {
-        state.note(Tone::Plain, format!("beside the list from {PANE_MIN_WIDTH} columns on; X shows it alone"));
+        state.note(
+            Tone::Plain,
+            format!("the explanation beside the list needs {PANE_MIN_WIDTH} columns; X shows it alone"),
+        );
     }
 }
 
@@ -369,7 +372,7 @@ fn accept(state: &mut State, modal: Modal, effects: &mut Vec<Effect>) {
         }
         Modal::CheckMany { services } => actions::check(state, &services, effects),
         Modal::Reason { ref input, .. } if input.value().trim().is_empty() => {
-            state.note(Tone::Bad, "type why to go on, or Esc");
+            state.note(Tone::Bad, "type the reason to go on, or press Esc");
             state.modal = Some(modal);
         }
         Modal::Reason { input, service, instance, .. } => {

@@ -118,7 +118,7 @@ pub(super) fn keep_in_sight(state: &mut State) {
     } else if at != state.screen().position || is_gone(state) {
         choose(state, at);
     }
-    // Of the map, rows of cells are visible.
+    // The map shows rows of cells.
     let (at, rows) =
         if state.screen().view == View::Heat { (state.heat.find(at).0, state.heat.rows.len()) } else { (at, rows) };
     let is_page = matches!(state.screen().selection, Selection::Line(_));

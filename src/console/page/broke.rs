@@ -1,7 +1,7 @@
-//! The newest time that an instance broke, from what is known of its probes.
+//! When an instance last broke, as far as its probes show.
 //!
 //! In: its newest pass and failure, its samples, and the evidence of its falls. Out: the last good probe before the break, the first bad one,
-//! and the newest failure. Of some only a sample is left: when, how long, and the code.
+//! and the newest failure. Some are kept as a sample only: when, how long, and the code.
 
 use crate::console::data::{Outcome, ProbingOfInstance, Sample};
 use crate::model::outcome::Verdict;

@@ -9,7 +9,7 @@ const FILTER: &[(&str, &str)] = &[
     ("status=down", "healthy, down, unknown, degraded, slow, faulty, drained, warning, acknowledged"),
     ("ns=  name=  instance=", "the text is in that field"),
     ("zone=  reason=  source=", "the same"),
-    ("owner=", "the text is in who registered an instance, else in its label owner"),
+    ("owner=", "the text is in the name of who registered it or, if unknown, in its label owner"),
     ("check=identity  tag=", "the text is in how an instance is checked, or in a tag"),
     ("url=  port=8080", "the text is in a URL; a port of one"),
     ("version=^1.4", "a version range"),
@@ -17,7 +17,7 @@ const FILTER: &[(&str, &str)] = &[
     ("since<10m", "time since it failed, recovered or was drained"),
     ("cert<14d", "time until the first certificate expires"),
     ("weight=0", "an instance's weight"),
-    ("-l team=pay  -l owner", "a label with that value (a!=b: another); a label at all"),
+    ("-l team=pay  -l owner", "a label with that value (a!=b: a different one); any value of a label"),
 ];
 
 pub(super) fn lines() -> Vec<Line> {

@@ -56,5 +56,5 @@ fn acknowledged(state: &State, instance: &Instance) -> Option<Segment> {
 
 /// In place of a service or instance that was removed.
 pub(super) fn gone(name: &str) -> Vec<Line> {
-    vec![Vec::new(), vec![segment(format!("  {name} is gone: deregistered since. Esc goes back."), Meaning::Warn)]]
+    vec![Vec::new(), vec![segment(format!("  {name} is gone: it was deregistered. Esc goes back."), Meaning::Warn)]]
 }

@@ -295,7 +295,7 @@ impl Picker {
             .filter_map(|(n, c)| Some((pattern.score(Utf32Str::new(&c.label, &mut room), &mut matcher)?, n)))
             .collect();
         let label = |n: usize| self.choices.get(n).map(|choice| choice.label.to_lowercase()).unwrap_or_default();
-        // Of what matches equally well, what takes something away comes last.
+        // Among equally good matches, those that take something away come last.
         let ends = |n: usize| matches!(self.choices.get(n), Some(Choice { action: ChoiceAction::Confirm { .. }, .. }));
         let word = typed.to_lowercase();
         scored.sort_by_key(|(score, n)| (closeness(&label(*n), &word), ends(*n), std::cmp::Reverse(*score), *n));

@@ -32,7 +32,7 @@ const COLUMNS: [TableColumn<'static>; 11] = [
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>, id: Uuid) {
     let state = scene.state;
     let Some(service) = state.listing().get(&id) else {
-        message::draw(frame, area, scene, "the service is gone: deregistered since. Esc goes back.");
+        message::draw(frame, area, scene, "the service is gone: it was deregistered. Esc goes back.");
         return;
     };
     let known = state.probing.get(&id);

@@ -101,7 +101,7 @@ fn nothing(scene: &Scene<'_>) -> String {
         (Some(known), _) => {
             let all = known.outages.len();
             format!(
-                "none of {all} outages is of a service that is listed; Esc clears the filter, 0 shows all namespaces"
+                "none of the {all} outages belongs to a listed service; Esc clears the filter, 0 shows all namespaces"
             )
         }
     }

@@ -120,18 +120,18 @@ fn one_of_the_service_ends_with_any_new_failure_and_one_of_an_instance_with_its_
     let (after, ended) = then(&whole, &[down(0, 1), WELL, WELL]);
     assert_eq!((known(&after), ended), (vec![true, false, false], vec![("i1".to_owned(), End::Recovered)]));
     let (after, ended) = then(&after, &[down(0, 1), down(0, 9), WELL]);
-    assert_eq!((known(&after), ended), (vec![false; 3], vec![("i1".to_owned(), End::FailedAnew)]));
+    assert_eq!((known(&after), ended), (vec![false; 3], vec![("i1".to_owned(), End::NewFailure)]));
     let (after, ended) = then(&whole, &[down(0, 1), down(0, 2), down(0, 9)]);
-    assert_eq!((known(&after), ended), (vec![false; 3], vec![("i2".to_owned(), End::FailedAnew)]));
+    assert_eq!((known(&after), ended), (vec![false; 3], vec![("i2".to_owned(), End::NewFailure)]));
     let (after, ended) = then(&whole, &[down(1, 1), down(0, 2), WELL]);
-    assert_eq!((known(&after), ended), (vec![false; 3], vec![("i0".to_owned(), End::FailedAnew)]), "another check");
+    assert_eq!((known(&after), ended), (vec![false; 3], vec![("i0".to_owned(), End::NewFailure)]), "another check");
 
     let mut own = service(&seen);
     given(&mut own, Some(0), &start(None)).expect("it fails");
     let (after, ended) = then(&own, &[down(0, 1), down(0, 2), down(0, 9)]);
     assert_eq!((known(&after), ended), (vec![true, false, false], Vec::new()), "the others are theirs");
     let (after, ended) = then(&own, &[down(0, 8), down(0, 2), WELL]);
-    assert_eq!((known(&after), ended), (vec![false; 3], vec![("i0".to_owned(), End::FailedAnew)]), "it fell again");
+    assert_eq!((known(&after), ended), (vec![false; 3], vec![("i0".to_owned(), End::NewFailure)]), "it fell again");
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn a_warning_that_returns_is_new() {
     let (one, ended) = then(&one, &[down(0, 1)]);
     assert_eq!((known(&one), ended), (vec![true], Vec::new()), "what is left is known");
     let (one, ended) = then(&one, &[both]);
-    assert_eq!((known(&one), ended), (vec![false], vec![("i0".to_owned(), End::FailedAnew)]));
+    assert_eq!((known(&one), ended), (vec![false], vec![("i0".to_owned(), End::NewFailure)]));
 }
 
 #[test]
@@ -152,19 +152,19 @@ fn a_second_check_that_fails_is_new_whichever_decides() {
         let mut one = service(&[down(0, 1)]);
         given(&mut one, own, &start(None)).expect("it fails");
         let (one, ended) = then(&one, &[both]);
-        assert_eq!((known(&one), ended), (vec![false], vec![("i0".to_owned(), End::FailedAnew)]), "{own:?}");
+        assert_eq!((known(&one), ended), (vec![false], vec![("i0".to_owned(), End::NewFailure)]), "{own:?}");
     }
     let mut one = service(&[both]);
     given(&mut one, None, &start(None)).expect("it fails");
     let (one, ended) = then(&one, &[down(1, 1)]);
     assert_eq!((known(&one), ended), (vec![true], Vec::new()), "the first one passes, and the other decides");
     let (one, ended) = then(&one, &[Seen { also: Some(0), ..down(1, 1) }]);
-    assert_eq!((known(&one), ended), (vec![false], vec![("i0".to_owned(), End::FailedAnew)]), "it fails again");
+    assert_eq!((known(&one), ended), (vec![false], vec![("i0".to_owned(), End::NewFailure)]), "it fails again");
 
     let mut two = service(&[down(0, 1), WELL]);
     given(&mut two, None, &start(None)).expect("one fails");
     let (two, ended) = then(&two, &[down(0, 1), Seen { warning: Some(2), ..WELL }]);
-    assert_eq!((known(&two), ended), (vec![false; 2], vec![("i1".to_owned(), End::FailedAnew)]));
+    assert_eq!((known(&two), ended), (vec![false; 2], vec![("i1".to_owned(), End::NewFailure)]));
 }
 
 /// Another replica's news brings an acknowledgement and the failures that it was given for at once.
@@ -189,8 +189,8 @@ fn how_one_ended_follows_from_what_became_of_the_failure() {
     assert_eq!(why(Some(99), &seen, 98), Why::Withdrawn);
     assert_eq!(why(Some(99), &seen, 99), Why::Expired);
     assert_eq!(why(Some(99), &[WELL, WELL], 99), Why::Failure(End::Recovered));
-    assert_eq!(why(None, &[down(0, 7), WELL], 99), Why::Failure(End::FailedAnew));
-    assert_eq!(why(None, &[down(0, 1), down(0, 7)], 99), Why::Failure(End::FailedAnew));
+    assert_eq!(why(None, &[down(0, 7), WELL], 99), Why::Failure(End::NewFailure));
+    assert_eq!(why(None, &[down(0, 1), down(0, 7)], 99), Why::Failure(End::NewFailure));
 }
 
 fn seen() -> impl Strategy<Value = Seen> {
@@ -224,28 +224,28 @@ proptest! {
     ) {
         let mut now = service(&[WELL; 3]);
         // What was failing when an acknowledgement was given, and has not stopped since.
-        let mut told: Vec<(String, String)> = Vec::new();
+        let mut ended_parts: Vec<(String, String)> = Vec::new();
         for (seen, order) in steps {
             let (after, _) = then(&now, &seen);
             now = after;
             let failing_now = failing(&now);
-            told.retain(|part| failing_now.contains(part));
+            ended_parts.retain(|part| failing_now.contains(part));
             if let Some(of) = order {
                 let of = (of < 3).then_some(of);
                 if given(&mut now, of, &start(None)).is_ok() {
                     let name = of.map(|at| now.instances[at].name.to_string());
-                    told.extend(failing_now.iter().filter(|(of, _)| name.as_ref().is_none_or(|name| name == of)).cloned());
+                    ended_parts.extend(failing_now.iter().filter(|(of, _)| name.as_ref().is_none_or(|name| name == of)).cloned());
                 }
             }
             for instance in &now.instances {
                 if instance.acknowledged.is_some() {
                     let mine = failing_now.iter().filter(|(of, _)| *of == instance.name.as_str());
                     prop_assert!(mine.clone().count() > 0, "nothing fails of {}", instance.name);
-                    prop_assert!(mine.clone().all(|part| told.contains(part)), "{:?} is not all in {:?}", failing_now, told);
+                    prop_assert!(mine.clone().all(|part| ended_parts.contains(part)), "{:?} is not all in {:?}", failing_now, ended_parts);
                 }
             }
             if acknowledgement_of(now.instances.iter()).is_some() {
-                prop_assert!(failing_now.iter().all(|part| told.contains(part)), "{:?} is not all in {:?}", failing_now, told);
+                prop_assert!(failing_now.iter().all(|part| ended_parts.contains(part)), "{:?} is not all in {:?}", failing_now, ended_parts);
             }
         }
     }

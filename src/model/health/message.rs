@@ -21,7 +21,11 @@ fn times(n: u32, what: &str, plural: &str) -> String {
 
 pub(super) fn fails(n: u32, on_demand: bool, outcome: &Outcome) -> String {
     let why = &outcome.message;
-    cut(if on_demand { format!("checked on request: {why}") } else { format!("{}: {why}", times(n, "fail", "fails")) })
+    cut(if on_demand {
+        format!("checked on request: {why}")
+    } else {
+        format!("{}: {why}", times(n, "failure", "failures"))
+    })
 }
 
 pub(super) fn passes(n: u32, on_demand: bool, first: bool, outcome: &Outcome) -> String {

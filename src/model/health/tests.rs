@@ -90,7 +90,7 @@ fn a_first_pass_is_believed_and_a_first_fail_confirmed() {
         assert_eq!(run.state.reason(), Reason::Probing);
     }
     let down = run.probe(3, &refused()).transition.expect("confirmed");
-    assert_eq!(down.message, "3 fails in a row: ConnectRefused at 10.0.0.5:8080");
+    assert_eq!(down.message, "3 failures in a row: ConnectRefused at 10.0.0.5:8080");
     assert_eq!(down.evidence, Some(refused()));
 }
 
@@ -269,7 +269,10 @@ fn a_withheld_flip_comes_later_or_not_at_all() {
     assert_eq!(kept.state.since(), before.since());
 
     let release = step(&kept.state, &TIMING, Event::Release(&refused()), at(30));
-    assert_eq!(release.transition.map(|t| t.message), Some("3 fails in a row: ConnectRefused at 10.0.0.5:8080".into()));
+    assert_eq!(
+        release.transition.map(|t| t.message),
+        Some("3 failures in a row: ConnectRefused at 10.0.0.5:8080".into())
+    );
     assert_eq!(release.state.streak(), Streak::Fail(3), "not counted again");
 
     let recovered = step(&kept.state, &TIMING, Event::Probe(&passed()), at(20));

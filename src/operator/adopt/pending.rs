@@ -1,4 +1,4 @@
-//! Which objects have to be compared with the labels: only those that news concerns. Pure; the caller passes the time.
+//! Which objects have to be compared with the labels: only those affected by a change. Pure; the caller passes the time.
 
 use std::collections::HashSet;
 use std::time::Instant;

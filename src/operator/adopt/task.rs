@@ -19,6 +19,7 @@ use super::watches::{Message, follow};
 use super::write::{WriteOutcome, Writer};
 use crate::model::name::{Namespace, ServiceKey};
 use crate::model::ports::{Leadership, NamespacePolicies as _};
+use crate::operator::crd::ServiceStatus;
 use crate::operator::endpoints::{COMPONENT, EndpointNews};
 use crate::operator::events::Events;
 use crate::operator::events::bucket::Bucket;
@@ -51,7 +52,7 @@ pub struct Adopter {
     events: Events,
     watched: Vec<Namespace>,
     policies: Policies,
-    /// The version of `policies` that was heeded last.
+    /// The version of `policies` applied last.
     followed: u64,
     changed: Changed,
     pending: Pending,
@@ -146,7 +147,7 @@ impl Adopter {
             Message::Namespaces(Followed::Forbidden(why)) if self.pending.namespaces_refused(Instant::now()) => {
                 if !std::mem::replace(&mut self.warned[2], true) {
                     tracing::info!(
-                        "this ServiceAccount may not list and watch namespaces, so only the label of a core Service itself adopts it: {why}"
+                        "this ServiceAccount may not list and watch namespaces, so only a label on a core Service itself has an effect: {why}"
                     );
                 }
             }
@@ -193,7 +194,7 @@ impl Adopter {
                 Some(Next::Write(change)) if self.policies.watches(change.key().namespace()) => {
                     let status = objects.get(change.key()).and_then(|known| known.status());
                     // One that is being written is compared again afterwards, and one of another install when that has ended.
-                    if self.busy.contains(change.key()) || !self.installs.may_write(status) {
+                    if self.busy.contains(change.key()) || !self.may_make(&change, status) {
                         continue;
                     }
                     if !self.bucket.take(now) {
@@ -205,6 +206,12 @@ impl Adopter {
                 Some(_) => {}
             }
         }
+    }
+
+    fn may_make(&self, change: &Change, status: Option<&ServiceStatus>) -> bool {
+        // Before its status says so, two installs may both take an object for their own. It is compared again when that is written.
+        let is_ours = matches!(change, Change::Create(..)) || self.installs.owns(status);
+        is_ours && self.installs.may_write(status)
     }
 
     fn write(&mut self, change: Change) {
@@ -231,7 +238,7 @@ impl Adopter {
                  this is tried again: {why}"
             ),
             WriteOutcome::Failed(why) => {
-                format!("{key} cannot be adopted, or given up, now; this is tried again: {why}")
+                format!("the object {key} cannot be created or deleted now; this is tried again: {why}")
             }
         };
         self.pending.failed(key, Instant::now());

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use kube::Client;
 use kube::api::{Api, DeleteParams, PostParams, Preconditions};
-use kube::core::Status;
 use tokio::time::timeout;
 
 use super::labels::Change;
@@ -14,6 +13,7 @@ use crate::model::ports::Leadership;
 use crate::model::text;
 use crate::operator::crd::ServiceResource;
 use crate::operator::ingest::Ingest;
+use crate::operator::kubernetes::rights::lacks_rights;
 use crate::operator::status_writer::FIELD_MANAGER;
 
 /// Time for an answer.
@@ -36,7 +36,7 @@ pub(super) enum WriteOutcome {
     Done,
     /// Somebody else was faster: the watch delivers what they did.
     Behind,
-    /// 403.
+    /// 403 for lack of rights.
     Forbidden(String),
     /// Anything else; it is tried again.
     Failed(String),
@@ -84,7 +84,7 @@ fn failed(answer: Result<kube::Result<()>, tokio::time::error::Elapsed>) -> Writ
         Ok(Err(kube::Error::Api(status))) => match status.code {
             404 if status.details.as_ref().is_some_and(|details| details.kind != "namespaces") => WriteOutcome::Behind,
             409 => WriteOutcome::Behind,
-            403 if !is_ending(&status) => WriteOutcome::Forbidden(text::escape(&status.message, MAX_TEXT)),
+            403 if lacks_rights(&status.message) => WriteOutcome::Forbidden(text::escape(&status.message, MAX_TEXT)),
             _ => WriteOutcome::Failed(text::escape(&status.message, MAX_TEXT)),
         },
         Ok(Err(error)) => WriteOutcome::Failed(text::escape(&error.to_string(), MAX_TEXT)),
@@ -92,8 +92,30 @@ fn failed(answer: Result<kube::Result<()>, tokio::time::error::Elapsed>) -> Writ
     }
 }
 
-/// Whether the namespace is being deleted, which is not a lack of rights.
-fn is_ending(status: &Status) -> bool {
-    let causes = status.details.iter().flat_map(|details| &details.causes);
-    causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_a_lack_of_rights_is_forbidden() {
+        let outcome = |message: &str| {
+            let status = json!({ "status": "Failure", "reason": "Forbidden", "code": 403, "message": message });
+            failed(Ok(Err(kube::Error::Api(serde_json::from_value(status).expect("a status")))))
+        };
+        let of = r#"services.portolan.dev "web" is forbidden: "#;
+        let rights =
+            r#"User "a" cannot create resource "services" in API group "portolan.dev" in the namespace "shop""#;
+        let lacking = outcome(&format!("{of}{rights}"));
+        assert!(matches!(&lacking, WriteOutcome::Forbidden(why) if why.contains("cannot create")), "{lacking:?}");
+        for why in [
+            "exceeded quota: few, requested: count/services.portolan.dev=1, used: count/services.portolan.dev=0",
+            "unable to create new content in namespace shop because it is being terminated",
+            "no services on Sundays",
+        ] {
+            let refused = outcome(&format!("{of}{why}"));
+            assert!(matches!(&refused, WriteOutcome::Failed(said) if said.ends_with(why)), "{refused:?}");
+        }
+    }
 }

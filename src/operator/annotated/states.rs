@@ -80,7 +80,7 @@ impl KindStates {
         }
         match (line, before.problem(kind)) {
             (Some(problem), _) => tracing::warn!("{problem}"),
-            (None, Some(_)) => tracing::info!("the health of {} is kept again", kind.api_name()),
+            (None, Some(_)) => tracing::info!("health is written into {} again", kind.api_name()),
             (None, None) => {}
         }
     }

@@ -87,7 +87,7 @@ pub struct AnnotatedTask {
     pauses: Backoff,
     paused_until: Option<Instant>,
     leads: bool,
-    /// The version of the policies that was heeded last.
+    /// The version of the policies applied last.
     followed: u64,
 }
 

@@ -38,9 +38,9 @@ pub(super) enum WriteOutcome {
     NotFound,
     /// 403 for lack of rights.
     Forbidden(String),
-    /// 403 by an admission policy, 422, and other answers that a repetition does not change.
+    /// An answer about this object alone, such as 403 by an admission policy, 422, or 500 because a webhook cannot be called.
     Refused(String),
-    /// No answer, or one that a repetition may change.
+    /// No answer, or one that concerns all writes.
     Unavailable(String),
 }
 
@@ -98,10 +98,29 @@ fn outcome_of(error: Error) -> WriteOutcome {
                 409 => WriteOutcome::Conflict,
                 404 => WriteOutcome::NotFound,
                 403 if lacks_rights(&status.message) => WriteOutcome::Forbidden(why),
-                401 | 429 | 500.. => WriteOutcome::Unavailable(why),
+                401 | 429 | 502..=504 => WriteOutcome::Unavailable(why),
                 _ => WriteOutcome::Refused(why),
             }
         }
         error => WriteOutcome::Unavailable(text::escape(&error.to_string(), MAX_TEXT)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_an_answer_that_concerns_all_writes_makes_them_wait() {
+        for (code, concerns_all) in
+            [(401, true), (403, false), (422, false), (429, true), (500, false), (502, true), (503, true), (504, true)]
+        {
+            let status = json!({ "status": "Failure", "reason": "", "code": code, "message": "" });
+            let outcome = outcome_of(Error::Api(serde_json::from_value(status).expect("a status")));
+            let kind = (matches!(outcome, WriteOutcome::Unavailable(_)), matches!(outcome, WriteOutcome::Refused(_)));
+            assert_eq!(kind, (concerns_all, !concerns_all), "{code}: {outcome:?}");
+        }
     }
 }

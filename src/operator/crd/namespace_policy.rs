@@ -114,11 +114,11 @@ pub enum RequirementOperator {
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = rules::policy_checks()))]
 pub struct PolicyChecksSpec {
-    /// Values for checks that leave them out. Of several policies, the last one in order of name that has a value counts.
+    /// Values for checks that leave them out. Where several policies have a value, the last of them in order of name applies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub defaults: Option<CheckDefaultsSpec>,
     /// Bounds that no check exceeds. A manifest's value beyond one is replaced by it, and the service's condition PolicyApplied says so; a
-    /// registration over HTTP is refused. Of several policies, the strictest counts.
+    /// registration over HTTP is refused. Where there are several policies, the strictest applies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<CheckLimitsSpec>,
 }
@@ -163,13 +163,13 @@ pub struct CheckLimitsSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = *TIMEOUT.start(), max = *TIMEOUT.end()))]
     pub max_timeout_seconds: Option<i32>,
-    /// The most instances of a service, 1 to 256. Of a manifest with more, the first in order of name are used and the others refused.
+    /// The most instances of a service, 1 to 256. If a manifest has more, the first in order of name are used and the others refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 256))]
     pub max_instances_per_service: Option<i32>,
 }
 
-/// Networks in CIDR notation. Of several policies, each one's networks have to admit an address.
+/// Networks in CIDR notation. Where there are several policies, each must admit an address.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyNetworksSpec {

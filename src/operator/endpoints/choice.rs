@@ -180,7 +180,7 @@ fn adoption(service: &str, adopted: usize, left: usize, unusable: usize) -> Adop
     }
     let (reason, message) = match (adopted, left, unusable) {
         (0, 0, 0) => {
-            ("NoEndpoints", format!("the core Service {service} has no endpoints now; those that come are adopted"))
+            ("NoEndpoints", format!("the core Service {service} has no endpoints now; new ones will be adopted"))
         }
         (0, 0, _) => ("NoUsableEndpoints", message),
         (_, 0, _) => ("Adopted", message),

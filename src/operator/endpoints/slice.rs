@@ -119,7 +119,7 @@ fn written_at(object: &EndpointSlice) -> UnixMs {
     UnixMs(last.unwrap_or_default())
 }
 
-/// The endpoint, if it has an address. Of several, all consumers use the first.
+/// The endpoint, if it has an address. If it has several, the first, as all consumers do.
 fn endpoint(object: &EndpointObject, since: UnixMs) -> Option<Endpoint> {
     let address: IpAddr = object.addresses.first()?.parse().ok()?;
     let target = object.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"));

@@ -19,7 +19,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, oneshot};
+use futures::future::BoxFuture;
+use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
 pub mod mirror_age;
@@ -99,6 +100,8 @@ pub(super) struct Shared {
     objects: ArcSwap<Objects>,
     aside: ArcSwap<Objects>,
     complete: AtomicBool,
+    /// Grows when the reason why a service has no instance may have changed.
+    reasons: watch::Sender<u64>,
     changed: Changed,
     /// One for each other task that asked for it, so that nothing piles up.
     followers: ArcSwap<Vec<Changed>>,
@@ -109,6 +112,10 @@ impl Shared {
         for changed in std::iter::once(&self.changed).chain(self.followers.load().iter()) {
             changed.mark(keys.iter().cloned());
         }
+    }
+
+    fn why_empty(&self, key: &ServiceKey) -> Option<String> {
+        why_empty(&self.objects.load(), key)
     }
 }
 
@@ -216,8 +223,23 @@ impl Ingest {
 
 impl EmptyServices for Ingest {
     fn why_empty(&self, key: &ServiceKey) -> Option<String> {
-        self.known(key)?.parsed.why_empty()
+        self.shared.why_empty(key)
     }
+
+    fn reason_changed(&self, key: &ServiceKey) -> BoxFuture<'static, ()> {
+        let (mut reasons, shared, key) = (self.shared.reasons.subscribe(), Arc::clone(&self.shared), key.clone());
+        let before = shared.why_empty(&key);
+        Box::pin(async move { while shared.why_empty(&key) == before && reasons.changed().await.is_ok() {} })
+    }
+}
+
+fn why_empty(objects: &Objects, key: &ServiceKey) -> Option<String> {
+    objects.get(key)?.parsed.why_empty()
+}
+
+/// Whether the reason why one of these services has no instance changed, came or went.
+pub(super) fn reasons_differ(before: &Objects, now: &Objects, keys: &[ServiceKey]) -> bool {
+    keys.iter().any(|key| why_empty(before, key) != why_empty(now, key))
 }
 
 /// A scope for each namespace, or one for all.

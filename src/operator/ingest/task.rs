@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::index::{Index, Scope};
 use super::observed::ObservedObject;
-use super::{IngestError, Message, Reply, Shared};
+use super::{IngestError, Message, Reply, Shared, reasons_differ};
 use crate::model::mirror::{MirrorChange, VerdictsFrom};
 use crate::model::name::ServiceKey;
 use crate::model::ports::{AddressGate, Leadership, WriteError};
@@ -365,10 +365,16 @@ impl IngestTask {
         self.metrics.cluster.mirror_objects.set(i64::try_from(objects.len()).unwrap_or(i64::MAX));
         let aside = self.index.aside();
         let everything: Vec<_> = if whole { objects.keys().chain(aside.keys()).cloned().collect() } else { Vec::new() };
-        self.shared.objects.store(Arc::new(objects));
-        self.shared.aside.store(Arc::new(aside));
-        self.shared.complete.store(self.index.is_complete(), Ordering::Release);
         let keys: Vec<ServiceKey> = everything.into_iter().chain(touched).collect();
+        let objects = Arc::new(objects);
+        let before = self.shared.objects.swap(Arc::clone(&objects));
+        self.shared.aside.store(Arc::new(aside));
+        let complete = self.index.is_complete();
+        let completed = self.shared.complete.swap(complete, Ordering::AcqRel) != complete;
+        // What a list brought before all scopes were listed is not in `keys`.
+        if completed || reasons_differ(&before, &objects, &keys) {
+            self.shared.reasons.send_modify(|changes| *changes += 1);
+        }
         self.shared.mark(&keys);
     }
 }

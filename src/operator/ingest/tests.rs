@@ -9,10 +9,12 @@ use uuid::Uuid;
 
 use super::index::{Index, Scope};
 use super::observed::ObservedObject;
+use super::{Objects, reasons_differ};
 use crate::model::mirror::MirrorChange;
 use crate::model::name::ServiceKey;
 use crate::model::ports::AddressGate;
 use crate::model::url::EndpointUrl;
+use crate::operator::endpoints::Endpoints;
 use crate::operator::kubernetes::follow;
 use crate::operator::namespaces::{KnownNamespace, PolicySettings, Table, View};
 use crate::operator::read::ObjectId;
@@ -288,4 +290,33 @@ fn what_is_in_a_namespace_that_is_not_known_yet_is_set_aside() {
     let mut object = ObservedObject::clone(&known("cart", 1, 10));
     object.govern(&table.view());
     assert!(matches!(index.replace(Arc::new(object)), Some(MirrorChange::Put(_))));
+}
+
+/// An object that adopts, on a server that adopts nothing.
+fn empty(name: &str, revision: u64) -> Arc<ObservedObject> {
+    let mut object = json_of(name, 1, revision);
+    object["spec"] = json!({ "from": { "service": "web" } });
+    let mut observed = ObservedObject::clone(&known_of(&object));
+    observed.adopt(&Endpoints::off(), &Anywhere);
+    Arc::new(observed)
+}
+
+#[test]
+fn only_another_reason_for_an_empty_service_counts() {
+    let objects = |all: &[Arc<ObservedObject>]| -> Objects {
+        all.iter().map(|observed| (observed.key().clone(), Arc::clone(observed))).collect()
+    };
+    let keys = [key("web"), key("cart")];
+    let (none, web) = (objects(&[]), objects(&[empty("web", 10)]));
+    let served = objects(&[known("web", 1, 11)]);
+    for (before, now, differ) in [
+        (&none, &web, true),
+        (&web, &none, true),
+        (&web, &served, true),
+        (&served, &web, true),
+        (&none, &served, false),
+        (&web, &objects(&[empty("web", 12), known("cart", 2, 13)]), false),
+    ] {
+        assert_eq!(reasons_differ(before, now, &keys), differ, "{before:?} {now:?}");
+    }
 }

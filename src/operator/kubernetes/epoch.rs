@@ -1,4 +1,4 @@
-//! Identifies the cluster: every replica gives the line of revisions the same name, so that each continues the others' cursors.
+//! Identifies the cluster: all replicas use the same epoch, so that each can resume the others' cursors.
 
 use std::time::Duration;
 

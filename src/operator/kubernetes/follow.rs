@@ -132,7 +132,7 @@ where
         }
     }
 
-    /// Of a kind that Portolan can do without: a refusal is not tried again as often.
+    /// Marks a kind that Portolan can do without: a refusal is retried less often.
     #[must_use]
     pub(in crate::operator) fn optional(self) -> Self {
         Self { backoff: OPTIONAL_PAUSES, ..self }

@@ -279,7 +279,11 @@ mod tests {
         let mut table = Table::new(&settings);
         table.on_policies(News::Listed(None, vec![unreadable()]));
         table.on_namespaces(News::Listed(None, vec![namespace("a", Some("a"))]));
-        assert_eq!(table.unclear().map(|unclear| &*unclear.name), Some("p"), "nobody knows whom it is about");
+        assert_eq!(
+            table.unclear().map(|unclear| &*unclear.name),
+            Some("p"),
+            "nobody knows which namespaces it selects"
+        );
         table.on_policies(News::Put(Box::new(of_tenant("p", "a"))));
         assert!(table.unclear().is_none());
         for news in [News::Put(Box::new(unreadable())), News::Listed(None, vec![unreadable()])] {

@@ -47,11 +47,11 @@ pub(super) enum WriteError {
     Conflict,
     /// 403 for lack of rights.
     Forbidden(String),
-    /// 403 by an admission policy, 422, and other answers that a repetition does not change.
+    /// An answer about these slices alone, such as 403 by an admission policy, 422, or 500 because a webhook cannot be called.
     Refused(String),
     /// A slice of that name exists already.
     Taken(String),
-    /// No answer, or one that a repetition may change.
+    /// No answer, or one that concerns all writes.
     Unavailable(String),
 }
 
@@ -65,6 +65,11 @@ impl WriteError {
             Self::Refused(_) => "refused",
             Self::Unavailable(_) => "away",
         })
+    }
+
+    /// Whether others may be written meanwhile.
+    pub(super) fn concerns_one(&self) -> bool {
+        !matches!(self, Self::NotLeading | Self::Unavailable(_))
     }
 }
 
@@ -147,7 +152,7 @@ fn error_of(error: kube::Error) -> WriteError {
                 409 if status.reason == "AlreadyExists" => WriteError::Taken(why),
                 409 => WriteError::Conflict,
                 403 if lacks_rights(&status.message) => WriteError::Forbidden(why),
-                401 | 429 | 500.. => WriteError::Unavailable(why),
+                401 | 429 | 502..=504 => WriteError::Unavailable(why),
                 _ => WriteError::Refused(why),
             }
         }

@@ -10,6 +10,7 @@ use futures::stream::FuturesUnordered;
 use kube::Client;
 
 use super::apply::{Request, WriteError, Writer, Written};
+use super::view::ObjectName;
 use crate::model::backoff::Backoff;
 use crate::model::name::ServiceKey;
 use crate::model::ports::Leadership;
@@ -24,20 +25,37 @@ const MAX_REQUESTS: usize = 8;
 /// Pauses of all writes while the Kubernetes API accepts none.
 const OUTAGE_PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
 
-/// A finished job: for an object, or for slices that nobody owns.
+/// What a job writes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Subject {
+    /// The slices of an object.
+    Object(ServiceKey),
+    /// A slice that nobody owns.
+    Ownerless(ObjectName),
+}
+
+impl Subject {
+    pub(super) fn namespace(&self) -> &str {
+        match self {
+            Self::Object(key) => key.namespace(),
+            Self::Ownerless((namespace, _)) => namespace,
+        }
+    }
+}
+
+/// A finished job.
 pub(super) struct Finished {
-    pub(super) key: Option<ServiceKey>,
-    pub(super) namespace: String,
+    pub(super) subject: Subject,
     pub(super) written: Vec<Written>,
     pub(super) result: Result<(), WriteError>,
 }
 
-/// Jobs, at most one for each object.
+/// Jobs, at most one for each subject.
 pub(super) struct Jobs {
     writer: Writer,
     bucket: Bucket,
     running: FuturesUnordered<BoxFuture<'static, Finished>>,
-    busy: HashSet<ServiceKey>,
+    busy: HashSet<Subject>,
     pauses: Backoff,
     paused_until: Option<Instant>,
 }
@@ -65,39 +83,30 @@ impl Jobs {
         (self.running.len() < MAX_JOBS).then(|| paused.max(now + self.bucket.wait(now)))
     }
 
-    /// Whether the object has one.
-    pub(super) fn is_busy(&self, key: &ServiceKey) -> bool {
-        self.busy.contains(key)
+    /// Whether the subject has one.
+    pub(super) fn is_busy(&self, subject: &Subject) -> bool {
+        self.busy.contains(subject)
     }
 
     /// Sends as many of the requests as the rate allows; whoever planned the others finds them again afterwards.
-    pub(super) fn start(
-        &mut self,
-        key: Option<&ServiceKey>,
-        namespace: &str,
-        mut requests: Vec<Request>,
-        now: Instant,
-    ) {
+    pub(super) fn start(&mut self, subject: Subject, mut requests: Vec<Request>, now: Instant) {
         let allowed = (0..requests.len().min(MAX_REQUESTS)).take_while(|_| self.bucket.take(now)).count();
         requests.truncate(allowed);
-        self.busy.extend(key.cloned());
-        let (writer, key, namespace) = (self.writer.clone(), key.cloned(), namespace.to_owned());
+        self.busy.insert(subject.clone());
+        let writer = self.writer.clone();
         self.running.push(Box::pin(async move {
-            let (written, result) = writer.write(&namespace, requests).await;
-            Finished { key, namespace, written, result }
+            let (written, result) = writer.write(subject.namespace(), requests).await;
+            Finished { subject, written, result }
         }));
     }
 
     /// The next that ends, if there are any. Cancel safe.
     pub(super) async fn next(&mut self) -> Option<Finished> {
         let finished = self.running.next().await?;
-        if let Some(key) = &finished.key {
-            self.busy.remove(key);
-        }
+        self.busy.remove(&finished.subject);
         match &finished.result {
             Ok(()) => self.pauses.reset(),
             Err(WriteError::Unavailable(_)) => self.paused_until = Some(Instant::now() + self.pauses.next()),
-            Err(_) if finished.key.is_none() => self.paused_until = Some(Instant::now() + self.pauses.next()),
             Err(_) => {}
         }
         Some(finished)
@@ -107,5 +116,54 @@ impl Jobs {
     pub(super) fn clear(&mut self) {
         self.running.clear();
         self.busy.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Response;
+    use kube::client::Body;
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::ports::Role;
+
+    #[derive(Debug)]
+    struct Leads;
+
+    impl Leadership for Leads {
+        fn role(&self) -> Role {
+            Role::Leads
+        }
+    }
+
+    /// Jobs at an API server that answers each request with this code.
+    fn jobs(code: u16) -> Jobs {
+        let status = json!({ "kind": "Status", "status": "Failure", "message": "", "reason": "", "code": code });
+        let answer = move |_: http::Request<Body>| {
+            std::future::ready(Response::builder().status(code).body(Body::from(status.to_string().into_bytes())))
+        };
+        Jobs::new(Client::new(tower::service_fn(answer), "shop"), Arc::new(Leads))
+    }
+
+    #[tokio::test]
+    async fn only_an_answer_that_concerns_all_writes_pauses_them() {
+        let object =
+            Subject::Object(ServiceKey::new(&"shop".parse().expect("a namespace"), &"orders".parse().expect("a name")));
+        let ownerless = Subject::Ownerless(("shop".into(), "lost".into()));
+        let (all, one) =
+            ([401, 429, 502, 503, 504].map(|code| (code, true)), [403, 409, 422, 500].map(|code| (code, false)));
+        for (code, pauses) in all.into_iter().chain(one) {
+            for subject in [&object, &ownerless] {
+                let mut jobs = jobs(code);
+                let request = Request::Delete("lost".into(), "uid".into());
+                jobs.start(subject.clone(), vec![request], Instant::now());
+                assert!(jobs.is_busy(subject));
+                let error = jobs.next().await.expect("a job").result.expect_err("it fails");
+                assert_eq!(error.concerns_one(), !pauses, "{code}: {error:?}");
+                assert_eq!(jobs.may_start(Instant::now()), !pauses, "{code}");
+                assert!(!jobs.is_busy(subject));
+            }
+        }
     }
 }

@@ -11,7 +11,7 @@ use futures::stream::FuturesUnordered;
 
 use super::plan::Lookup;
 use crate::model::name::ServiceKey;
-use crate::model::ports::{LookupError, NameLookup};
+use crate::model::ports::{LookupError, NameAddresses, NameLookup};
 
 /// Time between two lookups of a name. The resolver's cache answers most of them.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -20,7 +20,7 @@ const GONE_AFTER: Duration = Duration::from_secs(30);
 /// Most lookups at once.
 const MAX_LOOKUPS: usize = 16;
 
-type Answer = (String, Result<Arc<[IpAddr]>, LookupError>);
+type Answer = (String, Result<NameAddresses, LookupError>);
 
 /// Names of published instances; bounded by their number.
 pub(super) struct Names {
@@ -104,11 +104,11 @@ impl Names {
 }
 
 impl Known {
-    fn after(&mut self, answer: Result<Arc<[IpAddr]>, LookupError>, now: Instant) -> Lookup {
+    fn after(&mut self, answer: Result<NameAddresses, LookupError>, now: Instant) -> Lookup {
         match answer {
-            Ok(addresses) => {
+            Ok(found) => {
                 self.missing_since = None;
-                Lookup::Found(sorted(&addresses))
+                Lookup::Found(self.with_unanswered(&found))
             }
             // Nothing new is known.
             Err(LookupError::NoAnswer) if matches!(self.lookup, Lookup::Found(_) | Lookup::Missing) => {
@@ -120,9 +120,21 @@ impl Known {
     }
 }
 
+impl Known {
+    /// The addresses of a name, with those known of a family that the resolver left without an answer.
+    fn with_unanswered(&self, found: &NameAddresses) -> Arc<[IpAddr]> {
+        let known = match &self.lookup {
+            Lookup::Found(known) if !found.complete => &**known,
+            _ => &[],
+        };
+        let answered = |of: &IpAddr| found.addresses.iter().any(|address| address.is_ipv4() == of.is_ipv4());
+        sorted(found.addresses.iter().chain(known.iter().filter(|known| !answered(known))))
+    }
+}
+
 /// Name servers give addresses in a changing order.
-fn sorted(addresses: &[IpAddr]) -> Arc<[IpAddr]> {
-    let mut all = addresses.to_vec();
+fn sorted<'a>(addresses: impl Iterator<Item = &'a IpAddr>) -> Arc<[IpAddr]> {
+    let mut all: Vec<IpAddr> = addresses.copied().collect();
     all.sort_unstable();
     all.dedup();
     all.into()
@@ -135,10 +147,10 @@ mod tests {
     use super::*;
 
     /// Answers in turn; the last one again and again.
-    struct Script(Mutex<Vec<Result<Arc<[IpAddr]>, LookupError>>>);
+    struct Script(Mutex<Vec<Result<NameAddresses, LookupError>>>);
 
     impl NameLookup for Script {
-        fn addresses(&self, _: String) -> BoxFuture<'static, Result<Arc<[IpAddr]>, LookupError>> {
+        fn addresses(&self, _: String) -> BoxFuture<'static, Result<NameAddresses, LookupError>> {
             let mut answers = self.0.lock().expect("no panic");
             let answer = if answers.len() > 1 { answers.remove(0) } else { answers[0].clone() };
             async move { answer }.boxed()
@@ -147,7 +159,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_is_looked_up_again_while_it_is_used() {
-        let found = |last: u8| -> Result<Arc<[IpAddr]>, LookupError> { Ok([IpAddr::from([192, 0, 2, last])].into()) };
+        let found =
+            |last: u8| Ok(NameAddresses { addresses: [IpAddr::from([192, 0, 2, last])].into(), complete: true });
         let answers = vec![found(1), found(1), Err(LookupError::NoAnswer), found(2), Err(LookupError::NotFound)];
         let mut names = Names::new(Arc::new(Script(Mutex::new(answers))));
         let key = ServiceKey::new(&"shop".parse().expect("a name"), &"db".parse().expect("a name"));
@@ -170,5 +183,16 @@ mod tests {
         names.set(&key, &one, &none, now);
         names.start(now);
         assert_eq!((names.changed().await, names.next_due(), names.known.len()), (None, None, 0), "it is forgotten");
+    }
+
+    #[test]
+    fn a_family_without_an_answer_keeps_its_addresses() {
+        let ips = |of: &[&str]| -> Vec<IpAddr> { of.iter().map(|ip| ip.parse().expect("an address")).collect() };
+        let (old, new) = (ips(&["192.0.2.1", "2001:db8::1"]), ips(&["192.0.2.2"]));
+        let mut known = Known { users: HashSet::new(), lookup: Lookup::Found(sorted(old.iter())), missing_since: None };
+        let mut after =
+            |complete| known.after(Ok(NameAddresses { addresses: new.clone().into(), complete }), Instant::now());
+        assert_eq!(after(false), Lookup::Found(ips(&["192.0.2.2", "2001:db8::1"]).into()));
+        assert_eq!(after(true), Lookup::Found(new.clone().into()), "the name has no address of the other family now");
     }
 }

@@ -47,6 +47,7 @@ pub(super) enum Lookup {
 
 /// What a plan is made from.
 pub(super) struct PlanInput<'a> {
+    pub(super) namespace: &'a str,
     pub(super) publish: &'a PublishSpec,
     /// The service in the catalog; none if nothing of it can be used.
     pub(super) service: Option<&'a Service>,
@@ -92,7 +93,8 @@ fn port(input: &PlanInput<'_>) -> Result<String, (&'static str, String)> {
     let name = &input.publish.service;
     if !input.allowed {
         let message = format!(
-            "endpoints are published only in namespaces that a cluster administrator has labelled: kubectl label namespace NAME {ALLOWED}"
+            "endpoints are published only in namespaces that a cluster administrator has labelled: kubectl label namespace {} {ALLOWED}",
+            input.namespace
         );
         return Err(("NamespaceNotAllowed", message));
     }
@@ -155,7 +157,7 @@ fn planned(input: &PlanInput<'_>, port: String) -> Plan {
             (true, "KeptWhileDown", with_left_out(what, &left))
         }
         (false, false) => {
-            (true, "Published", with_left_out(format!("the Service {name} has the instances as its endpoints"), &left))
+            (true, "Published", with_left_out(format!("the instances are the endpoints of the Service {name}"), &left))
         }
     };
     Plan { wanted, port, publication: Publication { published, reason, message }, unproved }
@@ -183,7 +185,7 @@ impl Found {
 
     fn put(&mut self, input: &PlanInput<'_>, instance: &Instance, address: IpAddr, port: u16) {
         if input.foreign.contains(&(address, Some(port))) || input.foreign.contains(&(address, None)) {
-            return self.leave_out(instance, format!("another publishes {address} for the same Service"));
+            return self.leave_out(instance, format!("another EndpointSlice contains {address} for the same Service"));
         }
         let group = Group { family: Family::of(address), port };
         let mut endpoint =
@@ -325,6 +327,7 @@ mod tests {
     fn planned_over(instances: Vec<Instance>, names: &dyn Fn(&str) -> Lookup, keep: bool, current: &[Slice]) -> Plan {
         let when_all_down = if keep { WhenAllDown::Keep } else { WhenAllDown::Empty };
         plan(&PlanInput {
+            namespace: "shop",
             publish: &PublishSpec { service: "db".into(), port: None, when_all_down },
             service: Some(&service(instances)),
             allowed: true,
@@ -352,6 +355,7 @@ mod tests {
     #[test]
     fn the_api_servers_own_service_is_refused() {
         let refused = plan(&PlanInput {
+            namespace: "shop",
             publish: &PublishSpec { service: "kubernetes".into(), port: None, when_all_down: WhenAllDown::Empty },
             service: Some(&service(vec![instance("a", "tcp://192.0.2.1:443", UP, 100)])),
             allowed: true,
@@ -428,7 +432,10 @@ mod tests {
         assert_eq!(shown(&plan), [("192.0.2.6".to_owned(), true, false)]);
         let message = plan.publication.message;
         for taken in ["192.0.2.98", "192.0.2.99"] {
-            assert!(message.contains(&format!("a (another publishes {taken} for the same Service)")), "{message}");
+            assert!(
+                message.contains(&format!("a (another EndpointSlice contains {taken} for the same Service)")),
+                "{message}"
+            );
         }
     }
 

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::model::name::{InstanceName, ServiceKey};
 use crate::model::outcome::Verdict;
 use crate::model::ports::OnDemand;
+use crate::model::time::UnixMs;
 
 /// Most probes at once.
 const MAX_PROBES: usize = 16;
@@ -109,11 +110,23 @@ impl Proofs {
     }
 }
 
-/// Whether the instance's checks pass now. What only reports itself has no address to prove.
+/// Whether the instance's checks pass in probes that begin now.
 async fn passes(on_demand: &dyn OnDemand, service: Uuid, instance: &InstanceName) -> bool {
-    let results = on_demand.observe_now(service, Some(instance.clone())).await.unwrap_or_default();
-    let mine = results.into_iter().find(|result| result.instance == *instance);
-    mine.is_some_and(|result| result.outcome.is_none_or(|outcome| outcome.verdict == Verdict::Pass))
+    // The first time, the answer may be that of a probe that was running already, and that had dialled a former address.
+    for _ in 0..2 {
+        let asked = UnixMs::wall();
+        let results = on_demand.observe_now(service, Some(instance.clone())).await.unwrap_or_default();
+        let Some(result) = results.into_iter().find(|result| result.instance == *instance) else { return false };
+        // What only reports itself has no address to prove.
+        let mut required = result.checks.iter().filter(|check| !check.advisory).map(|check| &check.outcome);
+        if required.clone().any(|outcome| outcome.verdict != Verdict::Pass) {
+            return false;
+        }
+        if required.all(|outcome| outcome.at >= asked) {
+            return true;
+        }
+    }
+    false
 }
 
 #[cfg(test)]
@@ -121,11 +134,27 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::model::on_demand::OnDemandResult;
+    use crate::model::on_demand::{OnDemandCheck, OnDemandResult};
+    use crate::model::outcome::{Outcome, Reason, Stage, Timings};
     use crate::model::ports::OnDemandError;
 
-    /// Answers in turn: whether the instance is known, which without a check is a pass.
-    struct Script(Mutex<Vec<bool>>);
+    /// The checks of the instance in each answer in turn; none if it is unknown.
+    struct Script(Mutex<Vec<Option<Vec<OnDemandCheck>>>>);
+
+    fn check(advisory: bool, verdict: Verdict, at: UnixMs) -> OnDemandCheck {
+        let outcome = Outcome {
+            verdict,
+            reason: Reason::Passed,
+            stage: Stage::Connect,
+            at,
+            address: None,
+            code: None,
+            certificate_expires_at: None,
+            message: String::new(),
+            timings: Timings::default(),
+        };
+        OnDemandCheck { check: "http".parse().expect("a name"), advisory, outcome }
+    }
 
     impl OnDemand for Script {
         fn check_now(
@@ -141,16 +170,16 @@ mod tests {
             _: Uuid,
             instance: Option<InstanceName>,
         ) -> BoxFuture<'static, Result<Vec<OnDemandResult>, OnDemandError>> {
-            let known = self.0.lock().expect("no panic").remove(0);
+            let checks = self.0.lock().expect("no panic").remove(0);
             let instance = instance.expect("one is named");
-            let result = OnDemandResult { instance, outcome: None, held: false, checks: Vec::new() };
-            async move { if known { Ok(vec![result]) } else { Err(OnDemandError::NotFound) } }.boxed()
+            let result = checks.map(|checks| OnDemandResult { instance, outcome: None, held: false, checks });
+            async move { result.map(|result| vec![result]).ok_or(OnDemandError::NotFound) }.boxed()
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_address_is_proved_by_a_probe_that_passes() {
-        let mut proofs = Proofs::new(Arc::new(Script(Mutex::new(vec![false, true]))));
+        let mut proofs = Proofs::new(Arc::new(Script(Mutex::new(vec![None, Some(vec![])]))));
         let key = ServiceKey::new(&"shop".parse().expect("a name"), &"db".parse().expect("a name"));
         let (a, b): (InstanceName, InstanceName) = ("a".parse().expect("a name"), "b".parse().expect("a name"));
         let address = IpAddr::from([192, 0, 2, 1]);
@@ -166,5 +195,26 @@ mod tests {
         assert_eq!(proofs.changed().await, None);
         proofs.retain(&key, |_, _| false);
         assert!(!proofs.has(&key, &a, address) && proofs.proved.is_empty(), "the name no longer has it");
+    }
+
+    #[tokio::test]
+    async fn required_checks_prove_an_address_by_probes_that_begin_afterwards() {
+        let (early, late) = (UnixMs(0), UnixMs(i64::MAX));
+        let up = |at| Some(vec![check(false, Verdict::Pass, at)]);
+        let noted = |verdict| Some(vec![check(true, verdict, late)]);
+        for (answers, proved) in [
+            (vec![up(late)], true),
+            (vec![up(early), up(late)], true),
+            (vec![up(early), up(early)], false),
+            (vec![up(early), None], false),
+            (vec![Some(vec![check(false, Verdict::Fail, late)])], false),
+            (vec![Some(vec![check(false, Verdict::Inconclusive, late)])], false),
+            (vec![noted(Verdict::Fail)], true),
+        ] {
+            let shown = format!("{answers:?}");
+            let script = Script(Mutex::new(answers));
+            assert_eq!(passes(&script, Uuid::nil(), &"a".parse().expect("a name")).await, proved, "{shown}");
+            assert!(script.0.lock().expect("no panic").is_empty(), "{shown}");
+        }
     }
 }

@@ -1,6 +1,5 @@
 //! The task that keeps slices.
 
-use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,10 +10,10 @@ use tokio::time::{MissedTickBehavior, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::apply::{Request, WriteError, Written};
-use super::jobs::{Finished, Jobs};
+use super::jobs::{Finished, Jobs, Subject};
 use super::names::Names;
 use super::networks::Networks;
-use super::object::Owner;
+use super::object::{Content, Owner};
 use super::pack::pack;
 use super::plan::{Lookup, PlanInput, plan};
 use super::proofs::Proofs;
@@ -60,9 +59,9 @@ pub struct Publisher {
     tracked: Tracked,
     proofs: Proofs,
     queue: PausingQueue,
+    /// Slices without an owner, which are being removed.
+    ownerless: PausingQueue<ObjectName>,
     jobs: Jobs,
-    /// Slices without an owner that are being removed.
-    removing: HashSet<ObjectName>,
     /// Why nothing can be seen, in the Kubernetes API's words.
     forbidden: Option<String>,
     /// What was last logged.
@@ -99,7 +98,7 @@ impl Publisher {
             view: View::default(),
             networks: Networks::default(),
             queue: PausingQueue::default(),
-            removing: HashSet::new(),
+            ownerless: PausingQueue::default(),
             forbidden: None,
             warned: None,
             leads: false,
@@ -252,8 +251,8 @@ impl Publisher {
     /// Drops what only a leader does.
     fn rest(&mut self, now: Instant) {
         self.jobs.clear();
-        self.removing.clear();
         self.queue.clear();
+        self.ownerless.clear();
         self.publications.clear();
         self.proofs.clear();
         for key in self.tracked.keys().cloned().collect::<Vec<_>>() {
@@ -267,36 +266,43 @@ impl Publisher {
                 return;
             }
             let Some(key) = self.queue.pop(now) else { return };
+            let subject = Subject::Object(key.clone());
             // One with a job is looked at again afterwards.
-            if self.jobs.is_busy(&key) {
+            if self.jobs.is_busy(&subject) {
                 continue;
             }
             let requests = self.requests(&key, now);
             if requests.is_empty() {
                 self.queue.succeeded(&key);
             } else {
-                self.jobs.start(Some(&key), key.namespace(), requests, now);
+                self.jobs.start(subject, requests, now);
             }
         }
     }
 
     fn remove_ownerless(&mut self, now: Instant) {
-        let left: Vec<ObjectName> = self
-            .view
-            .ownerless()
-            .filter(|name| self.watches(&name.0) && !self.removing.contains(*name))
-            .cloned()
-            .collect();
-        for name in left {
-            if !self.jobs.may_start(now) {
-                return;
+        let left: Vec<ObjectName> = self.view.ownerless().filter(|name| self.watches(&name.0)).cloned().collect();
+        for name in &left {
+            self.ownerless.push(name, false);
+        }
+        while self.jobs.may_start(now) {
+            let Some(name) = self.ownerless.pop(now) else { return };
+            let subject = Subject::Ownerless(name.clone());
+            if self.jobs.is_busy(&subject) {
+                continue;
             }
-            if let Some(held) = self.view.held(&name.0, &name.1) {
-                let request = Request::Delete(name.1.clone(), held.uid.clone());
-                self.jobs.start(None, &name.0, vec![request], now);
-                self.removing.insert(name);
+            match self.removal(&name) {
+                Some(request) => self.jobs.start(subject, vec![request], now),
+                None => self.ownerless.succeeded(&name),
             }
         }
+    }
+
+    /// Removes the slice, if it is still there and without an owner.
+    fn removal(&self, name: &ObjectName) -> Option<Request> {
+        let held = self.view.held(&name.0, &name.1).filter(|_| self.watches(&name.0))?;
+        let is_ownerless = matches!(held.content, Content::Ours { owner: None, .. });
+        is_ownerless.then(|| Request::Delete(name.1.clone(), held.uid.clone()))
     }
 
     fn watches(&self, namespace: &str) -> bool {
@@ -329,6 +335,7 @@ impl Publisher {
                 None => requests::orphans(&self.view, key, &owned),
             };
         };
+        self.publications.begin(observed);
         // Before its status says so, two installs may both take an object for their own.
         if !self.installs.owns(observed.status()) {
             return Vec::new();
@@ -372,6 +379,7 @@ impl Publisher {
             .partition(|owned| owned.owner == owner && owned.service == publish.service);
         let mut current: Vec<_> = own.iter().map(|owned| owned.slice.clone()).collect();
         let plan = plan(&PlanInput {
+            namespace: key.namespace(),
             publish,
             service,
             allowed: self.view.is_allowed(key.namespace()),
@@ -411,33 +419,38 @@ impl Publisher {
     }
 
     fn finish(&mut self, finished: Finished) {
-        let Finished { key, namespace, written, result } = finished;
+        let Finished { subject, written, result } = finished;
         for done in written {
             self.metrics.cluster.slice_written("written");
             let concerned = match done {
                 Written::Put(slice) => self.view.written(&slice),
-                Written::Removed(name, uid) => self.view.remove(&(namespace.clone(), name), &uid),
+                Written::Removed(name, uid) => self.view.remove(&(subject.namespace().to_owned(), name), &uid),
             };
             self.mark_concerned(&concerned);
         }
-        let Some(key) = key else {
-            self.removing.retain(|(of, _)| *of != namespace);
-            return result.err().iter().for_each(|error| self.warn_of(error));
-        };
-        match &result {
-            Ok(()) => {
-                self.queue.succeeded(&key);
-                if self.warned.take().is_some() {
-                    tracing::info!("endpoints are written again");
-                }
-            }
-            Err(error) => self.failed(&key, error),
+        if let Err(error) = &result {
+            self.warn_of(error);
         }
-        self.queue.push(&key, false);
+        match (&subject, &result) {
+            (Subject::Object(key), Ok(())) => self.queue.succeeded(key),
+            (Subject::Object(key), Err(error)) => self.failed(key, error),
+            (Subject::Ownerless(name), Ok(())) => self.ownerless.succeeded(name),
+            (Subject::Ownerless(name), Err(error)) if error.concerns_one() => {
+                self.ownerless.failed(name, Instant::now());
+            }
+            (Subject::Ownerless(_), Err(_)) => {}
+        }
+        match &subject {
+            Subject::Object(key) => self.queue.push(key, false),
+            Subject::Ownerless(name) => self.ownerless.push(name, false),
+        }
+        let fails = self.queue.is_any_failing(|_| true) || self.ownerless.is_any_failing(|_| true);
+        if result.is_ok() && !fails && self.warned.take().is_some() {
+            tracing::info!("endpoints are written again");
+        }
     }
 
     fn failed(&mut self, key: &ServiceKey, error: &WriteError) {
-        self.warn_of(error);
         match error {
             WriteError::Forbidden(why) => self.note(key, forbidden(why)),
             WriteError::Refused(why) => {
@@ -446,13 +459,14 @@ impl Publisher {
             }
             // Once, it may be one of its own that the watch has not delivered yet.
             WriteError::Taken(why) if self.queue.is_failing(key) => {
-                let message =
-                    format!("a slice of somebody else has the name of one to write: {why}; rename or remove that");
+                let message = format!(
+                    "an EndpointSlice of somebody else has the name that Portolan needs: {why}; rename or remove it"
+                );
                 self.note(key, Publication { published: false, reason: "Refused", message });
             }
             WriteError::NotLeading | WriteError::Unavailable(_) | WriteError::Conflict | WriteError::Taken(_) => {}
         }
-        if !matches!(error, WriteError::NotLeading | WriteError::Unavailable(_)) {
+        if error.concerns_one() {
             self.queue.failed(key, Instant::now());
         }
     }

@@ -57,8 +57,9 @@ pub(super) fn read(spec: &ServiceSpec) -> Result<Option<Adopting>, String> {
         }
     }
     if checks.iter().any(|named| named.check.is_heartbeat()) {
-        return Err("checks: an endpoint that is adopted does not report by itself; probe it, or leave the check out"
-            .to_owned());
+        return Err(
+            "checks: adopted endpoints cannot send heartbeats; use another kind of check, or leave it out".to_owned()
+        );
     }
     for named in &mut checks {
         named.advisory = true;

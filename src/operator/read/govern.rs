@@ -1,5 +1,5 @@
-//! What the policies of its namespace make of an object: which addresses they admit, how many instances, and which numbers of its checks
-//! are beyond their limits.
+//! Applies the policies of its namespace to an object: which addresses and how many instances they allow, and which values of its checks exceed
+//! their limits.
 //!
 //! The numbers themselves stay as they are written: the prober applies defaults and limits, so that another policy changes no verdict and
 //! no hash.
@@ -61,7 +61,7 @@ fn admit(
         && before >= limit.value as usize
     {
         let sentence = format!(
-            "it is beyond the {} instances that the NamespacePolicy {} allows a service; remove instances, or make two services",
+            "it exceeds the {} instances per service that the NamespacePolicy {} allows; remove instances, or split the service",
             limit.value, limit.policy
         );
         note(ProblemKind::Invalid, &sentence);
@@ -80,7 +80,7 @@ fn excesses(spec: &InstanceSpec, policy: &PolicyInForce) -> Vec<String> {
         let at = any.name.map_or_else(|| "check".to_owned(), |name| format!("checks.{name}"));
         let excesses = policy.excesses(any.check);
         let sentence =
-            move |excess: Excess| format!("{at}.{} {excess}, which is used", in_manifest_words(excess.field));
+            move |excess: Excess| format!("{at}.{} {excess}, so that limit applies", in_manifest_words(excess.field));
         excesses.into_iter().map(sentence).collect::<Vec<_>>()
     };
     spec.all_checks().flat_map(of).collect()

@@ -33,7 +33,7 @@ pub struct Acknowledgements {
 }
 
 impl Acknowledgements {
-    /// Of the services in `store`, as long as this replica leads.
+    /// Handles the acknowledgements of the services in `store` while this replica leads.
     pub fn new(store: Store, ingest: Ingest, installs: Installs, leadership: Arc<dyn Leadership>) -> Self {
         Self { store, ingest, installs, leadership }
     }

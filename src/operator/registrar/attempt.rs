@@ -1,4 +1,4 @@
-//! A write without an answer: whether it was done shows in the object as it is read afterwards.
+//! A write without an answer: reading the object afterwards shows whether it was made.
 
 use super::merge::{CurrentObject, Done, Merged, ObjectChange, ObjectInstance};
 use crate::model::ports::WriteError;

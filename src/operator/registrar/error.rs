@@ -115,7 +115,7 @@ fn forbidden(status: &Status, key: &ServiceKey) -> RequestError {
         return RequestError::Refused(ClusterError::Quota(namespace(key)));
     }
     if message.contains(" cannot ") {
-        tracing::error!("RBAC: {}", text::escape(message, MAX_MESSAGE));
+        tracing::error!("RBAC does not let Portolan write an object: {}", text::escape(message, MAX_MESSAGE));
         return RequestError::Refused(ClusterError::NotAllowed(namespace(key)));
     }
     RequestError::Content(ClusterError::Invalid(causes(status)))

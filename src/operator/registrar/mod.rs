@@ -230,7 +230,7 @@ impl Shared {
         if observed.as_ref().is_none_or(|observed| observed.parsed.deleting) {
             return Err(WriteError::Terminating(key.clone()));
         }
-        tracing::error!(service = %key, "it was written, and its object cannot be used; `kubectl describe` says why");
+        tracing::error!(service = %key, "its object was written but cannot be used; `kubectl describe` says why");
         Err(ClusterError::Failed.into())
     }
 }

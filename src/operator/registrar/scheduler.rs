@@ -13,7 +13,7 @@ use super::object_writer::ObjectWriter;
 use super::pending_calls::PendingCall;
 use crate::model::name::ServiceKey;
 
-/// Objects that are written concurrently: the API server's priority and fairness gives a replica few seats.
+/// The most objects written at once: the API server's priority and fairness lets a client run few requests at a time.
 const MAX_WRITERS: usize = 16;
 
 /// What does the work of [`RestRegistrar`](super::RestRegistrar).

@@ -77,7 +77,7 @@ impl BeatDelivery {
                 self.heartbeats.beat(*service, instance, beat) == Err(BeatError::Unavailable)
             } else {
                 // A new leader gives every lease its full time, so one that it does not know yet needs no renewal.
-                self.heartbeats.registered(*service, instance);
+                drop(self.heartbeats.registered(*service, instance));
                 false
             };
             if unavailable {

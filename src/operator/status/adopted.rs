@@ -27,7 +27,7 @@ pub(super) fn nothing(adoption: &Adoption) -> Parts {
         reason: (*reason).to_owned(),
         healthy: 0,
         conditions: [
-            fine("Accepted", "True", "Accepted", "Portolan has accepted the service, with no instance now"),
+            fine("Accepted", "True", "Accepted", "Portolan has accepted the service, which has no instances now"),
             condition("Ready", "False"),
             fine("Degraded", "False", "NoInstanceDown", "no instance is down"),
             fine("Stalled", "False", "NotBlocked", "nothing blocks it"),

@@ -1,4 +1,4 @@
-//! The four conditions.
+//! The four conditions that every object has: `Accepted`, `Ready`, `Degraded` and `Stalled`.
 //!
 //! | | Accepted | Ready | Degraded | Stalled |
 //! |---|---|---|---|---|
@@ -84,9 +84,7 @@ fn accepted(summary: &Summary, problems: &[Problem]) -> UntimedCondition {
 fn stalled(summary: &Summary, problems: &[Problem]) -> UntimedCondition {
     let (status, reason, message) = match rejection_reason(summary, problems) {
         None => ("False", "NotBlocked", "nothing blocks it".to_owned()),
-        Some(reason) => {
-            ("True", reason, format!("it stays so until {}: {}", remedy(problems), problem_texts(problems)))
-        }
+        Some(reason) => ("True", reason, format!("stalled until {}: {}", remedy(problems), problem_texts(problems))),
     };
     UntimedCondition { kind: "Stalled", status, reason, message }
 }
@@ -124,7 +122,7 @@ fn ready(summary: &Summary, problems: &[Problem], instances: &[InstanceStatus]) 
         ),
         State::Healthy | State::Degraded | State::NotChecked if summary.all_drained() => {
             let why =
-                "clients get no instance, since each that they could use is drained, by its drain or a weight of 0";
+                "clients get no instance, because every instance that they could use is drained or has a weight of 0";
             ("False", DRAINED, format!("{why}; {}", health_message(summary, instances)))
         }
         State::NotChecked => {

@@ -1,4 +1,4 @@
-//! The condition `PolicyApplied`, of objects in a namespace with policies alone.
+//! The condition `PolicyApplied`, which only objects in a namespace with policies have.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 

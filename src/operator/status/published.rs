@@ -1,4 +1,4 @@
-//! The condition `Published`, of objects with `spec.publish` alone. The publisher decides what it says.
+//! The condition `Published`, which only objects with `spec.publish` have. The publisher decides what it says.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 

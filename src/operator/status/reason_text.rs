@@ -46,7 +46,7 @@ pub const fn sentence(reason: Reason) -> &'static str {
         Reason::ReportedWarning => "the program itself reports a warning; its log may say why",
         Reason::NotReady => "Kubernetes reports it not ready; `kubectl describe pod` says why",
         Reason::VersionDiffers => {
-            "another version runs than the registered one; deploy again, or register the version that runs"
+            "the running version is not the registered one; deploy again, or register the running version"
         }
         Reason::VersionNotFound => {
             "the answer has no text where the check's versionFrom points; correct the pointer, or have the program report its version there"

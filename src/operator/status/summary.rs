@@ -38,7 +38,7 @@ pub(super) struct Summary {
     pub(super) not_checked: usize,
     pub(super) unproved: usize,
     pub(super) down: usize,
-    /// Of those that clients may use by their health, how many are drained.
+    /// How many are drained of those that clients could use judging by health alone.
     pub(super) drained: usize,
     /// Nothing of the spec can be used.
     pub(super) invalid: bool,

@@ -82,7 +82,7 @@ fn status_with(
     service.iter_mut().flat_map(|service| &mut service.instances).for_each(known);
     let message = |instance: &Instance| {
         (instance.reason == Reason::ConnectRefused)
-            .then(|| "3 fails in a row: connection refused: 127.0.0.1:1".to_owned())
+            .then(|| "3 failures in a row: connection refused: 127.0.0.1:1".to_owned())
     };
     let (before, generation) = (object.status.as_ref(), object.metadata.generation);
     of(&StatusInput {

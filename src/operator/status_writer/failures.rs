@@ -49,7 +49,8 @@ impl Failures {
         match outcome {
             WriteOutcome::UpToDate | WriteOutcome::NotLeading | WriteOutcome::Written(_) | WriteOutcome::Conflict => return,
             WriteOutcome::Refused(why) if is_new => tracing::warn!(
-                "the status of {key} is refused, so its object says nothing new until it is changed; compare it with `kubectl explain \
+                "the Kubernetes API refuses the status of {key}, so the status stays as it is until the object changes; compare it with \
+                    `kubectl explain \
                  services.portolan.dev`, and the CRD with `portolan crd`: {why}"
             ),
             WriteOutcome::Forbidden(why) => self.warn("forbidden", || {

@@ -45,7 +45,7 @@ pub(super) fn plan(
         (Some(_), Some(entry)) if observed.is_shown_as(entry.service()) => Some(entry.service()),
         (Some(_), _) => return None,
     };
-    let publication = observed.parsed.publish.as_ref().and_then(|_| publications.of(key));
+    let publication = publications.of(&observed);
     let wanted = status::of(&StatusInput {
         before: observed.status(),
         install: installs.own(),

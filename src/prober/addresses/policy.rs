@@ -4,6 +4,7 @@
 //! IPv4 one embedded is judged by the embedded address.
 
 use std::fmt;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -41,6 +42,9 @@ pub enum Rule {
     Hard(&'static str, &'static str),
     /// This server's own listener, whatever the settings: its port.
     Own(u16),
+    /// Perhaps this server's own listener: the system has no descriptor or buffer left to say which addresses are local. All other rules
+    /// allow it.
+    PerhapsOwn(u16),
     /// An entry of `PORTOLAN_PROBE_DENY`.
     DenyList(IpNet),
     /// Loopback, while the server serves other machines.
@@ -62,6 +66,13 @@ pub struct Denied {
     pub rule: Rule,
 }
 
+impl Denied {
+    /// Whether the address may be allowed a moment later.
+    pub(crate) fn is_for_now(&self) -> bool {
+        matches!(self.rule, Rule::PerhapsOwn(_))
+    }
+}
+
 impl fmt::Display for Denied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.address)?;
@@ -73,7 +84,12 @@ impl fmt::Display for Denied {
             Rule::Hard(what, range) => write!(f, " is {what} ({range}), which is never probed; no setting allows it"),
             Rule::Own(port) => write!(
                 f,
-                ": port {port} there is this server's own, which it never probes; no setting allows it, and /healthz tells others how it is"
+                ": port {port} there is this server's own, which it never probes; no setting allows it; others can check it at /healthz"
+            ),
+            Rule::PerhapsOwn(port) => write!(
+                f,
+                ": whether port {port} there is this server's own cannot be found out now, because this machine has no file descriptor or \
+                 buffer left; try again"
             ),
             Rule::DenyList(net) => {
                 write!(f, " is in {net} of PORTOLAN_PROBE_DENY; take that entry out to allow it")
@@ -125,23 +141,31 @@ impl AddressPolicy {
         if let Some(rule) = self.never(address) {
             return deny(address, rule);
         }
-        if let Some(judged) = self.own_address(address, port) {
-            return deny(judged, Rule::Own(port));
-        }
+        let perhaps_own = match self.own_address(address, port) {
+            Ok(Some(judged)) => return deny(judged, Rule::Own(port)),
+            Ok(None) => false,
+            Err(_) => true,
+        };
         let embedded = Embedded::of(address);
         if let Some((judged, rule)) = embedded.iter().find_map(|ip| self.never(ip).map(|rule| (ip, rule))) {
             return deny(judged, rule);
         }
         match embedded.iter().find_map(|ip| self.by_default(ip, port).map(|rule| (ip, rule))) {
             Some((judged, rule)) => deny(judged, rule),
+            None if perhaps_own => deny(address, Rule::PerhapsOwn(port)),
             None => Ok(()),
         }
     }
 
     /// The address of this server's listener, where a connection would reach that.
-    fn own_address(&self, address: IpAddr, port: u16) -> Option<IpAddr> {
-        let own = self.own.as_ref().filter(|own| own.port() == port)?;
-        Embedded::of(address).iter().chain([address]).find(|ip| own.is_reached_by(*ip))
+    fn own_address(&self, address: IpAddr, port: u16) -> io::Result<Option<IpAddr>> {
+        let Some(own) = self.own.as_ref().filter(|own| own.port() == port) else { return Ok(None) };
+        for ip in Embedded::of(address).iter().chain([address]) {
+            if own.is_reached_by(ip)? {
+                return Ok(Some(ip));
+            }
+        }
+        Ok(None)
     }
 
     /// Hard rules and the deny list.
@@ -172,7 +196,7 @@ impl AddressPolicy {
         if name == "localhost" || name.ends_with(".localhost") {
             let (four, six) = (IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST));
             // Whether it has both addresses is known once it is resolved.
-            let local = if self.own_address(six, port).is_some() { six } else { four };
+            let local = if matches!(self.own_address(six, port), Ok(Some(_))) { six } else { four };
             return self.check(local, port).map_err(|denied| format!("{name} means {denied}"));
         }
         if self.allow.is_empty() && self.denied_ports.contains(&port) {
@@ -187,9 +211,18 @@ impl AddressPolicy {
 impl AddressGate for AddressPolicy {
     fn admit(&self, url: &EndpointUrl) -> Result<(), String> {
         match url.host() {
-            Host::Ip(ip) => self.check(*ip, url.port()).map_err(|denied| denied.to_string()),
+            Host::Ip(ip) => match self.check(*ip, url.port()) {
+                Err(denied) if !denied.is_for_now() => Err(denied.to_string()),
+                _ => Ok(()),
+            },
             Host::Name(name) => self.admit_name(name, url.port()),
         }
+    }
+
+    fn undecided(&self, url: &EndpointUrl) -> Option<String> {
+        let Host::Ip(ip) = url.host() else { return None };
+        let denied = self.check(*ip, url.port()).err()?;
+        denied.is_for_now().then(|| denied.to_string())
     }
 }
 
@@ -221,4 +254,31 @@ fn single(ip: IpAddr) -> IpNet {
 /// The address under which a budget is kept: all spellings of one IPv4 address share it.
 pub fn budget_key(ip: IpAddr) -> IpAddr {
     Embedded::of(ip).first()
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::super::PublishPolicy;
+    use super::*;
+    use crate::model::ports::PublishGate as _;
+
+    #[test]
+    fn while_nothing_tells_which_addresses_are_local_the_own_port_is_denied_for_now() {
+        let own = OwnListener::asking(([0, 0, 0, 0], 8080).into(), |_| Err(Errno::MFILE.into()));
+        let policy = AddressPolicy { own: Some(own), allow_loopback: true, ..AddressPolicy::default() };
+        let check = |ip: [u8; 4], port| policy.check(ip.into(), port).map_err(|denied| denied.rule);
+        assert_eq!(check([10, 0, 0, 7], 8080), Err(Rule::PerhapsOwn(8080)));
+        assert_eq!(check([10, 0, 0, 7], 8081), Ok(()));
+        assert_eq!(check([127, 0, 0, 1], 8080), Err(Rule::Own(8080)));
+        assert!(matches!(check([169, 254, 1, 1], 8080), Err(Rule::Hard(..))));
+        let url = |text: &str| EndpointUrl::base(text).expect("a URL");
+        let (ours, theirs) = (url("http://10.0.0.7:8080"), url("http://10.0.0.7:8081"));
+        let undecided = policy.undecided(&ours).expect("undecided");
+        assert!(undecided.ends_with("has no file descriptor or buffer left; try again"), "{undecided}");
+        assert_eq!((policy.admit(&ours), policy.undecided(&theirs)), (Ok(()), None), "its probes judge again");
+        assert_eq!(policy.undecided(&url("http://127.0.0.1:8080")), None);
+        assert_eq!(PublishPolicy::new(&policy, Vec::new()).publishable([10, 0, 0, 7].into(), 8080), Ok(()));
+    }
 }

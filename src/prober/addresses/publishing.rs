@@ -52,17 +52,19 @@ fn stands_for(address: IpAddr, judged: IpAddr) -> String {
 
 impl PublishGate for PublishPolicy {
     fn publishable(&self, address: IpAddr, port: u16) -> Result<(), String> {
-        self.policy.check(address, port).map_err(|denied| {
+        // For lack of descriptors nothing that is published is taken back: in a cluster this pod's addresses have a rule of their own.
+        let denied = self.policy.check(address, port).err().filter(|denied| !denied.is_for_now());
+        denied.map_or(Ok(()), |denied| {
             let why = match denied.rule {
                 Rule::Hard(what, range) => format!("is {what} ({range})"),
-                Rule::Own(port) => format!("is this server's own, port {port}"),
+                Rule::Own(port) | Rule::PerhapsOwn(port) => format!("is this server's own, port {port}"),
                 Rule::DenyList(net) if self.deny.contains(&net) => format!("is in {net} of PORTOLAN_PUBLISH_DENY"),
                 Rule::DenyList(net) => format!("is in {net} of PORTOLAN_PROBE_DENY"),
                 Rule::Loopback => "is loopback".to_owned(),
                 Rule::Default(net) => format!("is in {net}, which is the API server's or Portolan's own"),
                 Rule::Port(port) => format!("has the kubelet's port {port}"),
             };
-            stands_for(denied.address, denied.judged) + &why
+            Err(stands_for(denied.address, denied.judged) + &why)
         })?;
         self.learned.load().network_of(address, port).map_or(Ok(()), Err)
     }

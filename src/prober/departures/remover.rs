@@ -68,9 +68,15 @@ impl Remover {
 
     async fn remove(&self, departure: Departure) {
         let Some(removal) = self.removal(&departure) else { return };
-        let Departure { key, instance, why, .. } = departure;
+        let Departure { key, instance, why, lease, .. } = departure;
         let caller = Caller { owner: Owner::Anonymous, admin: true };
-        match self.registrar.deregister(removal, caller).await {
+        let removed = self.registrar.deregister(removal, caller).await;
+        if removed.is_err()
+            && let Some((lease, _)) = &lease
+        {
+            lease.stay();
+        }
+        match removed {
             Ok(()) => {
                 self.metrics.removals.inc();
                 tracing::info!(service = %key, %instance, "removed: {why}");
@@ -88,7 +94,8 @@ impl Remover {
         }
     }
 
-    /// The removal, if the decision still stands.
+    /// The removal, if the decision still stands. From then on a lease that was not renewed counts as leaving, until a removal fails: nothing
+    /// that is heard while the removal waits for its commit may be acknowledged.
     fn removal(&self, departure: &Departure) -> Option<Removal> {
         if !self.leadership.leads() {
             return None;
@@ -98,12 +105,15 @@ impl Remover {
         let instance = service.instance(departure.instance.as_str())?;
         let same = service.source == Source::Rest
             && (instance.id, instance.generation) == (departure.id, departure.generation);
+        let last = service.instances.len() == 1;
+        if !same || last && !departure.asked {
+            return None;
+        }
         let still = match departure.ends {
             Ends::Failure => instance.health == Health::Unhealthy,
-            Ends::Silence => departure.lease.as_ref().is_some_and(|(lease, heard)| lease.heard() == *heard),
+            Ends::Silence => departure.lease.as_ref().is_some_and(|(lease, heard)| lease.leave(*heard)),
         };
-        let last = service.instances.len() == 1;
-        if !same || !still || last && !departure.asked {
+        if !still {
             return None;
         }
         Some(Removal {

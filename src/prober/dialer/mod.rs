@@ -22,7 +22,7 @@ pub use self::pinned::Pinned;
 use crate::model::check::Target;
 use crate::model::namespace_policy::Ruling;
 use crate::model::outcome::{Outcome, Reason, Stage};
-use crate::model::ports::{CertificateObjects, LookupError, NameLookup};
+use crate::model::ports::{CertificateObjects, LookupError, NameAddresses, NameLookup};
 use crate::model::url::Host;
 use crate::prober::addresses::{AddressPolicy, Denied, Rule, budget_key};
 use crate::prober::names::{MAX_LOOKUPS, Names, ResolverSettings, Unresolved, is_localhost};
@@ -155,14 +155,14 @@ impl Dialer {
     async fn find(&self, ruling: &Ruling, target: &Target, deadline: Instant) -> Result<Option<Pinned>, Ending> {
         let name = match target.host() {
             Host::Ip(ip) => {
-                self.admit(*ip, target.port()).map_err(|denied| denied_as(denied.to_string()))?;
+                self.admit(*ip, target.port()).map_err(|denied| denied_by(&denied, denied.to_string()))?;
                 ruling.admit(*ip).map_err(denied_as)?;
                 return Ok(Pinned::new(&[*ip]));
             }
             Host::Name(name) => name,
         };
         let found = timeout_at(deadline, self.resolve(name)).await.unwrap_or(Err(Unresolved::ResolverDown));
-        let mut found = found.map_err(|error| unresolved(target, error))?;
+        let mut found = found.map_err(|error| unresolved(target, error))?.addresses;
         let admitted = |address: &IpAddr| self.admit(*address, target.port());
         if is_localhost(name) {
             // This machine may be allowed in one family only.
@@ -171,18 +171,18 @@ impl Dialer {
                 found.iter().copied().filter(|ip| admitted(ip).err().is_none_or(|d| !family(&d))).collect();
             found = if allowed.is_empty() { found } else { allowed.into() };
         }
-        let denied = |why: String| denied_as(format!("{name} resolves to an address that is denied: {why}"));
+        let of_name = |why: String| format!("{name} resolves to an address that is denied: {why}");
         for address in found.iter() {
-            admitted(address).map_err(|why| denied(why.to_string()))?;
-            ruling.admit(*address).map_err(denied)?;
+            admitted(address).map_err(|denied| denied_by(&denied, of_name(denied.to_string())))?;
+            ruling.admit(*address).map_err(|why| denied_as(of_name(why)))?;
         }
         Ok(Pinned::new(&found))
     }
 
-    async fn resolve(&self, name: &str) -> Result<Arc<[IpAddr]>, Unresolved> {
+    async fn resolve(&self, name: &str) -> Result<NameAddresses, Unresolved> {
         match &self.0.network {
             None => self.0.names.resolve(name).await,
-            Some(network) => network.resolve(name).await,
+            Some(network) => network.resolve(name).await.map(|addresses| NameAddresses { addresses, complete: true }),
         }
     }
 
@@ -192,7 +192,7 @@ impl Dialer {
 }
 
 impl NameLookup for Dialer {
-    fn addresses(&self, name: String) -> BoxFuture<'static, Result<Arc<[IpAddr]>, LookupError>> {
+    fn addresses(&self, name: String) -> BoxFuture<'static, Result<NameAddresses, LookupError>> {
         let dialer = self.clone();
         async move {
             dialer.resolve(&name).await.map_err(|error| match error {
@@ -208,6 +208,10 @@ impl NameLookup for Dialer {
 
 fn no_time() -> Ending {
     Ending::inconclusive(Reason::Cancelled, "no time was left to dial")
+}
+
+fn denied_by(denied: &Denied, message: String) -> Ending {
+    if denied.is_for_now() { Ending::inconclusive(Reason::NoDescriptors, message) } else { denied_as(message) }
 }
 
 fn denied_as(message: String) -> Ending {
@@ -227,5 +231,24 @@ fn unresolved(target: &Target, error: Unresolved) -> Ending {
         Unresolved::ResolverDown => {
             Ending::inconclusive(Reason::ResolverDown, format!("this machine's resolver gives no answer for {host}"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+    use crate::model::outcome::Verdict;
+    use crate::prober::addresses::OwnListener;
+
+    #[tokio::test]
+    async fn an_address_that_cannot_be_judged_now_fails_no_check() {
+        let own = OwnListener::asking(([0, 0, 0, 0], 8080).into(), |_| Err(Errno::MFILE.into()));
+        let policy = AddressPolicy { own: Some(own), ..AddressPolicy::default() };
+        let dialer = Dialer::new(DialSettings { policy, ..DialSettings::default() });
+        let target = Target::Tcp { host: Host::Ip([10, 0, 0, 7].into()), port: 8080 };
+        let outcome = dialer.pin(&target, Instant::now()).await.expect_err("not dialled");
+        assert_eq!((outcome.verdict, outcome.reason), (Verdict::Inconclusive, Reason::NoDescriptors));
     }
 }

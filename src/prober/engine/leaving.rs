@@ -61,11 +61,12 @@ impl Prober {
         let listed = self.targets.checks(id).and_then(|checks| Some((checks, self.listed(checks)?)));
         let Some((checks, (entry, at))) = listed else { return self.departures.end(id) };
         let Some(terms) = self.terms_of(&entry, at) else { return self.departures.end(id) };
-        let lease = checks.iter().find_map(Tracked::lease).cloned();
+        // Read once: what is heard from now on must change it for the remover.
+        let lease = checks.iter().find_map(Tracked::lease).map(|lease| (Arc::clone(lease), lease.heard()));
         let span = self.departures.since(id).filter(|_| fails(checks, &terms)).map(|since| now.since(since));
         let situation = Situation {
             lasted: span,
-            silent: lease.as_ref().map_or(Duration::ZERO, |lease| now.since(lease.heard())),
+            silent: lease.as_ref().map_or(Duration::ZERO, |(_, heard)| now.since(*heard)),
             last: entry.service().instances.len() == 1,
         };
         match decide(&terms, &situation) {
@@ -75,10 +76,6 @@ impl Prober {
             Decision::Remove(_) if !self.leadership.leads() => self.departures.postpone(id, now.plus(RETRY)),
             Decision::Remove(why) => {
                 let Some(instance) = entry.service().instances.get(at) else { return };
-                let lease = lease.map(|lease| {
-                    let heard = lease.heard();
-                    (lease, heard)
-                });
                 let departure = departure(&entry, instance, &terms, why, lease);
                 self.departures.offer(departure, now);
             }

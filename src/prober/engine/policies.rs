@@ -1,4 +1,4 @@
-//! The policies of namespaces, where they change while checks are tracked: how often those probe, and how many outcomes count.
+//! Applies changed namespace policies to the checks that are tracked: their intervals, timeouts and thresholds.
 //!
 //! Which addresses a policy admits is asked at each probe. A check whose last outcome says otherwise is probed soon, however long its interval.
 

@@ -35,7 +35,7 @@ impl Prober {
             self.guard.keeps_back(tracked.id).then_some(GUARD_HOLD)
         };
         let lease_now = self.lease_now();
-        // Of a lease, everything is of the leases' clock.
+        // Every time of a lease is read from the leases' clock.
         let (due, steady) = match tracked.lease() {
             Some(lease) => (lease.expires(), lease_now),
             None => (tracked.due, now.steady),

@@ -1,4 +1,4 @@
-//! The guard itself: its phases, and the falls that it holds.
+//! The guard itself: its phases, and the changes to unhealthy that it holds.
 
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
@@ -63,7 +63,7 @@ impl Default for Guard {
     }
 }
 
-/// Of this many slots, those that canaries may take: an eighth, within bounds.
+/// How many of these slots canaries may take: an eighth, within bounds.
 pub(crate) fn most_canaries(slots: usize) -> usize {
     (slots / 8).clamp(MIN_CANARIES + 1, MAX_CANARIES)
 }

@@ -21,6 +21,7 @@ pub(crate) use self::lease::Lease;
 pub(crate) use self::report::{Report, Said, expired, heard, lease_timing};
 use crate::catalog::LastCheck;
 use crate::model::name::InstanceName;
+use crate::model::service::InstanceId;
 use crate::model::time::Now;
 
 /// The leases of this process's instances. They are few per service and sorted by name.
@@ -37,6 +38,15 @@ struct Entry {
     name: InstanceName,
     lease: Arc<Lease>,
     last_check: LastCheck,
+}
+
+/// Why nothing was renewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotRenewed {
+    /// There is no such lease here.
+    NoLease,
+    /// This instance, which has the lease, is being removed.
+    Leaving(InstanceId),
 }
 
 impl Leases {
@@ -57,15 +67,20 @@ impl Leases {
         }
     }
 
-    /// Renews the lease of an instance; none if it has none here.
-    pub(crate) fn renew(&self, service: &Uuid, instance: &str, now: Now) -> Option<Arc<Lease>> {
+    /// Renews the lease of an instance.
+    ///
+    /// # Errors
+    /// [`NotRenewed`]; what was said must not be acknowledged then as a renewal of this lease.
+    pub(crate) fn renew(&self, service: &Uuid, instance: &str, now: Now) -> Result<Arc<Lease>, NotRenewed> {
         let all = self.read();
-        let of_service = all.get(service)?;
-        let at = of_service.binary_search_by(|entry| entry.name.as_str().cmp(instance)).ok()?;
-        let entry = of_service.get(at)?;
-        entry.lease.hear(self.lost.at(now.steady));
+        let of_service = all.get(service).map_or(&[][..], Vec::as_slice);
+        let at = of_service.binary_search_by(|entry| entry.name.as_str().cmp(instance));
+        let entry = at.ok().and_then(|at| of_service.get(at)).ok_or(NotRenewed::NoLease)?;
+        if !entry.lease.hear(self.lost.at(now.steady)) {
+            return Err(NotRenewed::Leaving(entry.lease.check.instance));
+        }
         entry.last_check.note(now.wall);
-        Some(Arc::clone(&entry.lease))
+        Ok(Arc::clone(&entry.lease))
     }
 
     /// Adds an instance's lease, in place of an earlier one.
@@ -121,14 +136,17 @@ mod tests {
         }
         let found = leases.renew(&service, "a", now(500)).expect("there");
         assert_eq!((found.check, found.heard(), last_check.get()), (CheckId::plain(2), UnixMs(500), Some(UnixMs(500))));
-        assert!(leases.renew(&service, "d", now(500)).is_none());
+        assert!(leases.renew(&service, "d", now(500)).is_err());
+        assert!(found.leave(UnixMs(500)));
+        assert_eq!(leases.renew(&service, "a", now(600)).err(), Some(NotRenewed::Leaving(found.check.instance)));
+        assert_eq!(last_check.get(), Some(UnixMs(500)));
         let newer = lease(4);
         leases.insert("a".parse().expect("a name"), Arc::clone(&newer), last_check);
         leases.remove(&found);
-        assert!(leases.renew(&service, "a", now(500)).is_some(), "another took its place");
+        assert!(leases.renew(&service, "a", now(500)).is_ok(), "another took its place");
         leases.remove(&newer);
-        assert!(leases.renew(&service, "a", now(500)).is_none());
+        assert!(leases.renew(&service, "a", now(500)).is_err());
         leases.set_open(false);
-        assert!(leases.renew(&service, "b", now(500)).is_none());
+        assert!(leases.renew(&service, "b", now(500)).is_err());
     }
 }

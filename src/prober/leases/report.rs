@@ -70,7 +70,7 @@ impl Report {
                 outcome(Verdict::Fail, Reason::ReportedFailing, self.at, self.says("the program reports that it fails"))
             }
             Said::Beat(BeatStatus::Warn) => passed(self.at, self.says("the program reports a warning")),
-            Said::Beat(BeatStatus::Pass) => passed(self.at, self.says("the program reports that it is well")),
+            Said::Beat(BeatStatus::Pass) => passed(self.at, self.says("the program reports that it is healthy")),
             Said::Registered => passed(self.at, "the program registered itself".to_owned()),
         }
     }
@@ -105,7 +105,7 @@ pub(crate) fn expired(ttl: Duration, at: UnixMs) -> Outcome {
 
 /// The outcome of a plain pass that was heard at `at`, wall clock.
 pub(crate) fn heard(at: UnixMs) -> Outcome {
-    passed(at, "the program reports that it is well".to_owned())
+    passed(at, "the program reports that it is healthy".to_owned())
 }
 
 /// The timing of a heartbeat check: its TTL is the interval.

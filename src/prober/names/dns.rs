@@ -37,6 +37,17 @@ pub(crate) struct Client {
     silent: Mutex<Vec<Option<Instant>>>,
 }
 
+/// The addresses of a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Resolved {
+    /// IPv4 first.
+    pub(crate) addresses: Vec<IpAddr>,
+    /// Whether the servers answered for both families.
+    pub(crate) complete: bool,
+    /// When the addresses expire.
+    pub(crate) until: std::time::Instant,
+}
+
 /// A server's answer for one family.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Answer {
@@ -93,11 +104,11 @@ impl Client {
         &self.config
     }
 
-    /// The addresses of exactly this name, IPv4 first, and how long they hold.
+    /// The addresses of exactly this name.
     ///
     /// # Errors
     /// [`Unresolved`].
-    pub(crate) async fn addresses(&self, name: &Name) -> Result<(Vec<IpAddr>, Instant), Unresolved> {
+    pub(crate) async fn addresses(&self, name: &Name) -> Result<Resolved, Unresolved> {
         let mut questions = vec![Question::new(RecordType::A)];
         if !self.config.no_aaaa {
             questions.push(Question::new(RecordType::AAAA));
@@ -150,7 +161,8 @@ impl Client {
     }
 }
 
-fn sum_up(questions: Vec<Question>) -> Result<(Vec<IpAddr>, Instant), Unresolved> {
+fn sum_up(questions: Vec<Question>) -> Result<Resolved, Unresolved> {
+    let complete = questions.iter().all(Question::conclusive);
     let (mut found, mut seconds, mut failure) = (Vec::new(), u32::MAX, Unresolved::NotFound);
     let no_name = questions.iter().any(|question| question.answer == Some(Answer::NoName));
     for question in questions {
@@ -167,7 +179,10 @@ fn sum_up(questions: Vec<Question>) -> Result<(Vec<IpAddr>, Instant), Unresolved
         }
     }
     match found.is_empty() {
-        false => Ok((found, Instant::now() + Duration::from_secs(seconds.into()))),
+        false => {
+            let until = Instant::now() + Duration::from_secs(seconds.into());
+            Ok(Resolved { addresses: found, complete, until: until.into_std() })
+        }
         true if no_name => Err(Unresolved::NotFound),
         true => Err(failure),
     }

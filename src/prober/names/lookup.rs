@@ -11,7 +11,7 @@ use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared, WeakShared};
 use hickory_proto::rr::Name;
 
-use super::dns::Client;
+use super::dns::{Client, Resolved};
 use super::hosts::Hosts;
 use super::resolv_conf::Config;
 use super::system_file::{self, Faults};
@@ -25,7 +25,7 @@ const FILES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
 /// Entries beyond which finished lookups are dropped.
 const LOOKUPS_BEFORE_CLEANUP: usize = 1024;
 
-type Found = Result<(Vec<IpAddr>, Instant), Unresolved>;
+type Found = Result<Resolved, Unresolved>;
 type Running = WeakShared<BoxFuture<'static, Found>>;
 
 /// The resolver as the system's files describe it, and when these were last checked.
@@ -145,7 +145,7 @@ async fn first(client: &Client, candidates: Vec<Name>) -> Found {
     let mut failure = Unresolved::NotFound;
     for candidate in candidates {
         match client.addresses(&candidate).await {
-            Ok((found, until)) => return Ok((found, until.into_std())),
+            Ok(found) => return Ok(found),
             Err(error) => failure = failure.max(error),
         }
     }

@@ -3,14 +3,16 @@
 //! Negative answers are not cached, so that each confirming probe asks again.
 
 use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 
+use super::dns::Resolved;
 use super::lookup::Loaded;
+use crate::model::ports::NameAddresses;
 use crate::telemetry::metrics::Metrics;
 
 /// Longest time that an answer is cached, whatever its TTL: a name that moves is noticed soon.
@@ -69,7 +71,7 @@ pub(crate) struct Names {
 
 #[derive(Debug)]
 struct Answer {
-    addresses: Arc<[IpAddr]>,
+    found: NameAddresses,
     until: Instant,
 }
 
@@ -113,30 +115,30 @@ impl Names {
         }
     }
 
-    /// Every address of the name, IPv4 first, at most 256. Takes as long as the resolver: put a deadline around it.
+    /// The addresses of the name. Takes as long as the resolver: put a deadline around it.
     ///
     /// # Errors
     /// [`Unresolved`].
-    pub(crate) async fn resolve(&self, name: &str) -> Result<Arc<[IpAddr]>, Unresolved> {
+    pub(crate) async fn resolve(&self, name: &str) -> Result<NameAddresses, Unresolved> {
         self.reload_when_changed();
         if let Some(cached) = self.cached(name) {
             return Ok(cached);
         }
         let loaded = self.loaded.load_full();
-        let (addresses, until) = match loaded.without_dns(name) {
-            Some(addresses) => (addresses, Instant::now() + MAX_TTL),
+        let Resolved { addresses, complete, until } = match loaded.without_dns(name) {
+            Some(addresses) => Resolved { addresses, complete: true, until: Instant::now() + MAX_TTL },
             // Rare and large, so it is kept out of every probe's future.
             None => Box::pin(self.ask(&loaded, name)).await?,
         };
         if addresses.len() > MAX_ADDRESSES {
             return Err(Unresolved::TooMany);
         }
-        let addresses: Arc<[IpAddr]> = addresses.into();
-        self.keep(name, &addresses, until);
-        Ok(addresses)
+        let found = NameAddresses { addresses: addresses.into(), complete };
+        self.keep(name, &found, until);
+        Ok(found)
     }
 
-    async fn ask(&self, loaded: &Loaded, name: &str) -> Result<(Vec<IpAddr>, Instant), Unresolved> {
+    async fn ask(&self, loaded: &Loaded, name: &str) -> Result<Resolved, Unresolved> {
         let mut lookup = Lookup { names: self, name, started: None, answered: false };
         let _slot = self.slots(name).acquire().await.map_err(|_| Unresolved::ResolverDown)?;
         lookup.started = Some(Instant::now());
@@ -184,14 +186,14 @@ impl Names {
         self.recently_slow.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn cached(&self, name: &str) -> Option<Arc<[IpAddr]>> {
+    fn cached(&self, name: &str) -> Option<NameAddresses> {
         let answers = self.answers();
         let answer = answers.get(name)?;
-        (answer.until > Instant::now()).then(|| answer.addresses.clone())
+        (answer.until > Instant::now()).then(|| answer.found.clone())
     }
 
     /// Caches an answer. A full cache first drops expired answers; if it is still full, nothing is added.
-    fn keep(&self, name: &str, addresses: &Arc<[IpAddr]>, until: Instant) {
+    fn keep(&self, name: &str, found: &NameAddresses, until: Instant) {
         let now = Instant::now();
         let until = until.min(now + MAX_TTL);
         let mut answers = self.answers();
@@ -199,7 +201,7 @@ impl Names {
             answers.retain(|_, answer| answer.until > now);
         }
         if answers.len() < MAX_NAMES || answers.contains_key(name) {
-            answers.insert(name.into(), Answer { addresses: addresses.clone(), until });
+            answers.insert(name.into(), Answer { found: found.clone(), until });
         } else {
             self.metrics.reject("name_cache_full");
         }

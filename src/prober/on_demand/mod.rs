@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use self::tickets::Reply;
 pub(crate) use self::tickets::{Tickets, Weight};
-use super::leases::{Lease, Leases, Report};
+use super::leases::{Lease, Leases, NotRenewed, Report};
 use super::telemetry::ProberStatus;
 use crate::catalog::Catalog;
 use crate::model::check::CheckKind;
@@ -25,8 +25,8 @@ use crate::model::name::InstanceName;
 use crate::model::ports::{
     Beat, BeatError, BeatStatus, Heard, Heartbeats, OnDemand, OnDemandError, OnDemandResult, Probing, ProbingByService,
 };
-use crate::model::service::Instance;
-use crate::model::time::Clock;
+use crate::model::service::{Instance, InstanceId};
+use crate::model::time::{Clock, Now};
 use crate::telemetry::metrics::Metrics;
 
 /// Checks that may wait for the engine.
@@ -201,7 +201,7 @@ impl Heartbeats for ProberHandle {
         }
         self.metrics.heartbeats.inc();
         let now = self.clock.now();
-        let Some(lease) = self.leases.renew(&service, instance.as_str(), now) else {
+        let Some(lease) = self.renew(&service, instance, now)? else {
             // Perhaps the engine has not seen it yet.
             let ttl = self.registered_ttl(&service, instance)?;
             self.send(Report::new(service, instance, Some(beat), now.wall, None))?;
@@ -215,27 +215,47 @@ impl Heartbeats for ProberHandle {
         Ok(heard)
     }
 
-    fn registered(&self, service: Uuid, instance: &InstanceName) -> Option<Heard> {
+    fn registered(&self, service: Uuid, instance: &InstanceName) -> Result<Heard, BeatError> {
         if !self.leases.is_open() {
-            return None;
+            return Err(BeatError::Unavailable);
         }
         let now = self.clock.now();
         let report = |lease| Report::new(service, instance, None, now.wall, lease);
         // A full queue is not a reason to refuse a registration; the lease is renewed in any case.
-        let Some(lease) = self.leases.renew(&service, instance.as_str(), now) else {
-            let ttl = self.registered_ttl(&service, instance).ok()?;
+        let Some(lease) = self.renew(&service, instance, now)? else {
+            let ttl = self.registered_ttl(&service, instance)?;
             drop(self.send(report(None)));
-            return Some(Heard { ttl });
+            return Ok(Heard { ttl });
         };
         let heard = Heard { ttl: lease.ttl };
         if !lease.is_quiet() {
             drop(self.send_counted(lease, |lease| report(Some(lease))));
         }
-        Some(heard)
+        Ok(heard)
     }
 }
 
 impl ProberHandle {
+    /// Renews an instance's lease; none if it has none here that counts.
+    ///
+    /// # Errors
+    /// [`BeatError::Leaving`] while the instance is being removed.
+    fn renew(&self, service: &Uuid, instance: &InstanceName, now: Now) -> Result<Option<Arc<Lease>>, BeatError> {
+        match self.leases.renew(service, instance.as_str(), now) {
+            Ok(lease) => Ok(Some(lease)),
+            Err(NotRenewed::Leaving(leaving)) if self.listed(service, instance) == Some(leaving) => {
+                Err(BeatError::Leaving)
+            }
+            // Of one that has left, and whose name another may have by now.
+            Err(NotRenewed::Leaving(_) | NotRenewed::NoLease) => Ok(None),
+        }
+    }
+
+    fn listed(&self, service: &Uuid, instance: &InstanceName) -> Option<InstanceId> {
+        let snapshot = self.catalog.read();
+        Some(snapshot.by_id(service)?.service().instance(instance.as_str())?.id)
+    }
+
     /// The TTL of an instance's heartbeat check, as the catalog has it.
     fn registered_ttl(&self, service: &Uuid, instance: &InstanceName) -> Result<Duration, BeatError> {
         let snapshot = self.catalog.read();

@@ -32,7 +32,7 @@ struct Ticket {
 pub(crate) enum Weight {
     /// Nothing was probed.
     Unprobed,
-    /// Of an advisory check.
+    /// An advisory check passed or failed.
     Advisory,
     Pass,
     Inconclusive,

@@ -287,7 +287,7 @@ impl Check<'_> {
             return Ending::pass(Some(code), ["status ", itoa::Buffer::new().format(code)].concat());
         }
         let wanted = wanted_statuses(self.expected);
-        let message = format!("status {code}, wants {wanted}{}: {self}", hint(code));
+        let message = format!("status {code}, expected {wanted}{}: {self}", hint(code));
         Ending::fail(Reason::UnexpectedStatus, message).with_code(code)
     }
 }
@@ -298,7 +298,7 @@ fn hint(code: u16) -> &'static str {
         // A proxy or WebSocket server answers a plain request like this.
         101 => " (the server changed the protocol; probe a page of plain HTTP)",
         300..=303 | 305..=308 => " (redirects are not followed; name the page itself)",
-        304 => " (not modified, though no condition was sent; let 304 pass if that is meant)",
+        304 => " (not modified, although the request had no condition; let 304 pass if this is intended)",
         401 | 407 => " (it wants a login; probe a page that needs none)",
         403 => " (access is refused; probe a page that is open to this server)",
         404 | 410 => " (there is no such page; is the path right?)",

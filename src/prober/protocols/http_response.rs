@@ -29,7 +29,7 @@ pub(crate) enum Framing {
 pub(crate) struct Head {
     /// 100 to 999.
     pub(crate) status: u16,
-    /// Of its body.
+    /// How the end of its body is found.
     pub(crate) framing: Framing,
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 const READ_EVERY: Duration = Duration::from_millis(500);
 /// How long a socket stays in TIME_WAIT (Linux: `TCP_TIMEWAIT_LEN`).
 const WAIT: Duration = Duration::from_mins(1);
-/// Of this process: the whole `/proc/net` is hidden from a unit with `ProcSubset=pid`.
+/// This process's own view, since the whole of `/proc/net` is hidden from a unit with `ProcSubset=pid`.
 const COUNTERS: &str = "/proc/self/net/sockstat";
 
 /// Counts the sockets in TIME_WAIT: the kernel's count, or our own estimate where there is none.

@@ -17,7 +17,7 @@ pub(crate) const UNSTRETCHED: u64 = 1000;
 pub(crate) struct LagMeter {
     /// Which instances wait since when, roughly in that order. Outdated entries stay until they come to the front.
     waiting: VecDeque<(UnixMs, CheckId)>,
-    /// Of the probes that started since the last reading: the gaps that they asked for, and those that they got.
+    /// The gaps that the probes started since the last reading asked for, in total; the next field has the gaps that they got.
     requested: Duration,
     actual: Duration,
     /// The longest time that one of them waited.

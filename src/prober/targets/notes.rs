@@ -16,9 +16,9 @@ const REWORD: Duration = Duration::from_mins(1);
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
     version: Option<Arc<str>>,
-    /// Of an advisory check that fails.
+    /// The warning of an advisory check that fails.
     failing: Option<Arc<Warning>>,
-    /// Of outcomes that pass.
+    /// The warning of outcomes that pass.
     reported: Option<Arc<Warning>>,
     /// When a text may change next, steady clock.
     reword_at: UnixMs,

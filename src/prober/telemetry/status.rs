@@ -37,7 +37,7 @@ pub struct ProberStatus {
 }
 
 impl ProberStatus {
-    /// Of an engine with this many slots, before its first tick.
+    /// The status of an engine with this many slots, before its first tick.
     pub(crate) fn new(slots: usize) -> Self {
         Self {
             tracked: AtomicUsize::default(),
@@ -123,8 +123,8 @@ impl ProberStatus {
     pub(crate) fn guard(&self, state: GuardState, held: usize) {
         let text = match state {
             GuardState::Clear if held == 0 => GUARD_CLEAR.to_owned(),
-            GuardState::Clear => format!("letting {held} held changes go"),
-            GuardState::Asking { .. } => "asking others whether the network is at fault".to_owned(),
+            GuardState::Clear => format!("releasing {held} held changes"),
+            GuardState::Asking { .. } => "probing other targets to find out whether the network is at fault".to_owned(),
             GuardState::Holding { until, .. } => {
                 format!("holds {held} changes to unhealthy until {until} at the latest")
             }

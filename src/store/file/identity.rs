@@ -1,4 +1,4 @@
-//! Whether the open files are still those at their paths: nobody could read again what is written into a deleted file.
+//! Whether the open files are still those at their paths: what is written into a deleted file could never be read again.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;

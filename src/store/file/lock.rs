@@ -8,9 +8,10 @@
 //!
 //! The lock file is locked too, which keeps older versions out. It names the holder and repeats the newest committed revision. The
 //! next start continues the line of revisions only if both files name the same run and the database is not behind. A copy without its
-//! lock file, or a restored backup, gets a new epoch; a database that is behind its own run has lost commits. A power cut, or a write
-//! that fails with a warning, may leave the lock file behind the database, never ahead of it. Before a run's first commit the lock file
-//! names that run as well, so it knows every run that the database can name, whenever the start is cut off.
+//! lock file, or a restored backup, gets a new epoch; a database that is behind its own run has lost commits, and so has one that is behind
+//! a run which only its write-ahead log named. A power cut, or a write that fails with a warning, may leave the lock file behind the
+//! database, never ahead of it. Before a run's first commit the lock file names that run as well, so it knows every run that the database
+//! can name, whenever the start is cut off.
 
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read};

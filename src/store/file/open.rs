@@ -354,7 +354,9 @@ fn next_run(last: Option<Meta>, input: &Input<'_>, served: bool) -> Result<Meta,
     let Some(last) = last else { return Ok(first_run(Epoch::random(), run, Kind::Record, input.request.now)) };
     // A run that was announced and has begun continues the one before it, even if its own record never reached the lock file.
     let began = |proof: &Proof| proof.next.as_ref() == Some(&last.run) && proof.revision <= last.revision;
-    let proof = input.proof.as_ref().filter(|proof| proof.run == last.run || began(proof));
+    // A run whose name is only in the log: the file names the run before it.
+    let logged = |proof: &Proof| proof.base.as_ref() == Some(&last.run) && proof.revision > last.revision;
+    let proof = input.proof.as_ref().filter(|proof| proof.run == last.run || began(proof) || logged(proof));
     let mut meta = Meta { run, ..last };
     match proof {
         Some(proof) if proof.revision <= meta.revision => return Ok(meta),

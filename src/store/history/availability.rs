@@ -24,7 +24,7 @@ const MAX_PASSED: usize = 50_000;
 /// Which availability is asked for.
 #[derive(Debug, Clone)]
 pub struct AvailabilityQuery {
-    /// Of what.
+    /// The services and instances to report on.
     pub subjects: Vec<Subject>,
     /// The window: from, until.
     pub window: (UnixMs, UnixMs),

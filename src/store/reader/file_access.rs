@@ -27,7 +27,7 @@ pub enum ReaderError {
     Missing(PathBuf),
     /// Permission denied.
     #[error(
-        "this user may not read {}; be the server's user or in its group (its files are 0640), or give --server instead",
+        "this user may not read {}; run this as the server's user or as a member of its group (its files are 0640), or give --server instead",
         .0.display()
     )]
     Forbidden(PathBuf),
@@ -36,7 +36,7 @@ pub enum ReaderError {
     Foreign(PathBuf),
     /// Another version's schema.
     #[error(
-        "{} has schema {found}, and this version of Portolan reads {}; use the program of the server's version",
+        "{} has schema {found}, and this version of Portolan reads {}; use a portolan of the server's version",
         .path.display(), schema::NEWEST
     )]
     Schema {
@@ -46,7 +46,7 @@ pub enum ReaderError {
         found: u32,
     },
     /// Its server was killed, and the index of its write-ahead log is gone.
-    #[error("{} was not closed in order and has to be recovered; start the server", .0.display())]
+    #[error("{} was not closed cleanly and has to be recovered; start the server", .0.display())]
     Unclean(PathBuf),
     /// The path names another file.
     #[error("the file was replaced")]

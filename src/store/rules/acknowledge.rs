@@ -157,7 +157,7 @@ fn withdrawn(known: &Acknowledgement, caller: &Caller) -> String {
 fn sentence_of_end(known: &Acknowledgement, why: Why) -> String {
     let how = match why {
         Why::Failure(End::Recovered) => "ended with the failure",
-        Why::Failure(End::FailedAnew) => "ended because this is a new failure",
+        Why::Failure(End::NewFailure) => "ended because this is a new failure",
         Why::Expired => "ended by itself",
         Why::Withdrawn => "was withdrawn",
     };

@@ -133,7 +133,7 @@ pub(crate) struct Verdict {
     pub(crate) message: Option<String>,
     pub(crate) transition: Option<Transition>,
     pub(crate) evidence: Option<String>,
-    /// Of the check that decides.
+    /// The state of the check that decides.
     pub(crate) state: StoredState,
 }
 

@@ -135,16 +135,19 @@ impl Engine {
     }
 
     /// Closes the file, so that the next start finds it in order.
-    pub(crate) fn close(&self) {
+    pub(crate) fn close(&mut self) {
         let Some(db) = &self.db else { return };
         let ended = db.unchecked_transaction().and_then(|tx| {
             self.recording.finish(&tx, self.clock.now())?;
             tx.commit()
         });
         let ended = ended.and_then(|()| db.execute("UPDATE meta SET served = 0", []));
-        // What it cannot move stays in the log, durable; the next start reads it there.
-        if let Err(error) = ended.and_then(|_| db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))) {
-            tracing::warn!("{}: the last checkpoint failed: {error}", self.path.display());
+        let busy = ended.and_then(|_| db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0)));
+        match busy {
+            Ok(true) => {}
+            Ok(false) => self.settled(),
+            // What it cannot move stays in the log, durable; the next start reads it there.
+            Err(error) => tracing::warn!("{}: the last checkpoint failed: {error}", self.path.display()),
         }
     }
 

@@ -79,13 +79,18 @@ impl Engine {
         match first_write::checkpoint(db) {
             Ok(true) => {
                 self.log_pending = false;
-                if !self.in_main_file {
-                    self.in_main_file = true;
-                    self.prove(self.state.snapshot.revision());
-                }
+                self.settled();
             }
             Ok(false) => {}
             Err(error) => tracing::debug!("{}: a checkpoint failed: {error}", self.path.display()),
+        }
+    }
+
+    /// The database file names this run from now on; the lock file says so, too.
+    pub(crate) fn settled(&mut self) {
+        if !self.in_main_file && self.state.mirror.is_none() {
+            self.in_main_file = true;
+            self.prove(self.state.snapshot.revision());
         }
     }
 

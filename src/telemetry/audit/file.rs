@@ -112,7 +112,7 @@ impl AuditFile {
         let path = escape(&self.path.to_string_lossy(), 200);
         match wrote {
             Ok(_) if std::mem::take(&mut self.failing) => {
-                tracing::info!(target: AUDIT_TARGET, "{path} is written again");
+                tracing::info!(target: AUDIT_TARGET, "{path} can be written again");
             }
             Err(error)
                 if !matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock)
@@ -120,7 +120,7 @@ impl AuditFile {
             {
                 tracing::error!(
                     target: AUDIT_TARGET,
-                    "{path} cannot be written: {error}; what is done until then is missing there, and portolan_audit_dropped_total counts it"
+                    "{path} cannot be written: {error}; until it can be, lines are dropped, and portolan_audit_dropped_total counts them"
                 );
             }
             _ => {}

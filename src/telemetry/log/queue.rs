@@ -60,7 +60,7 @@ pub struct QueueSettings {
 #[derive(Debug, Default)]
 struct State {
     entries: VecDeque<Entry>,
-    /// Of all entries, with [`OVERHEAD`] for each.
+    /// The size of all entries, with [`OVERHEAD`] added for each.
     bytes: usize,
     /// Lines dropped since the last report.
     lost: u64,

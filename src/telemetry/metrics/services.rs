@@ -1,7 +1,7 @@
 //! The series of each service: `portolan_service_instances{namespace,service,health}`, and the counters of known and unhealthy time, whose
 //! rates give the availability.
 //!
-//! They are read from the catalog at each scrape, so they are always current: six for each service. They are rendered while they are sent:
+//! They are read from the catalog at each scrape, so they are always current: seven for each service. They are rendered while they are sent:
 //! for ten thousand services they are megabytes.
 //!
 //! And `portolan_certificate_expiry_seconds{namespace,service}`: when the first certificate of a service expires, in Unix time, as other

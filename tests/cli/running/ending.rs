@@ -149,7 +149,7 @@ fn a_server_that_hangs_delays_the_end_by_seconds_only() {
     let began = std::time::Instant::now();
     run.signal(Signal::TERM);
     assert_eq!(run.code(), 3);
-    run.note("still registered, until its lease ends: the registry did not answer in time");
+    run.note("still registered until its lease expires: the registry did not answer in time");
     assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
     server.signal(Signal::CONT);
 

@@ -177,7 +177,7 @@ fn a_successor_under_the_same_name_stays() {
     let moved = server.cli(&["register", "--name", "a", "-i", "a", "--base-url", "http://127.0.0.1:9", "--ttl", "1m"]);
     assert_eq!(ended(&moved).0, 0, "{}", stderr(&moved));
     run.signal(Signal::TERM);
-    run.note("not deregistered: another program has registered under this name since, and keeps it");
+    run.note("not deregistered: another program has since taken over this name");
     assert_eq!(run.code(), 3);
     assert_eq!(instance(&server)["base_url"], "http://127.0.0.1:9");
 }
@@ -190,7 +190,7 @@ fn a_successor_is_not_renewed_by_the_program_that_it_replaced() {
     run.note("registered default/a/a");
     let moved = server.cli(&["register", "--name", "a", "-i", "a", "--base-url", "http://127.0.0.1:9", "--ttl", "1s"]);
     assert_eq!(ended(&moved).0, 0, "{}", stderr(&moved));
-    run.note("not renewed: another program has registered under this name since, and keeps it");
+    run.note("not renewed: another program has since taken over this name");
     while instance(&server)["reason"] != "LeaseExpired" {
         std::thread::yield_now();
     }

@@ -153,11 +153,11 @@ async fn the_api_server_refuses_what_makes_no_sense() {
         (json!({ "from": { "service": "web" }, "publish": { "service": "web" } }), "cannot be published to it again"),
         (
             json!({ "from": { "service": "web" }, "check": { "heartbeat": { "ttlSeconds": 9 } } }),
-            "does not report by itself",
+            "cannot send heartbeats",
         ),
         (
             json!({ "from": { "service": "web" }, "checks": [{ "name": "x", "heartbeat": { "ttlSeconds": 9 } }] }),
-            "does not report by itself",
+            "cannot send heartbeats",
         ),
     ] {
         let why = refused(spec.clone()).await;

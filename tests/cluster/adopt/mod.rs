@@ -5,6 +5,7 @@ mod changes;
 mod first_lists;
 mod labels;
 mod leaving_out;
+mod refusals;
 mod rights;
 mod scale;
 

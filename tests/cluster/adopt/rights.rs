@@ -86,7 +86,7 @@ async fn an_install_of_one_namespace_adopts_there_with_a_role_alone() {
     let empty = pod.get(&path).await;
     assert_eq!((empty.status.as_u16(), empty.json()["code"].as_str()), (503, Some("no_healthy_instance")));
     let message = format!(
-        "{namespace}/web has no instance now: the core Service web has no endpoints now; those that come are adopted"
+        "{namespace}/web has no instance now: the core Service web has no endpoints now; new ones will be adopted"
     );
     assert_eq!(empty.json()["error"], message);
     drop(pod);

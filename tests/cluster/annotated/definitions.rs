@@ -47,7 +47,7 @@ async fn a_definition_may_come_later_and_go_again() {
     let good = "[+] annotated: health is written into annotated objects of other projects";
     until("it is good", async || component().await == good).await;
     let log = pod.log();
-    assert_eq!((log.matches(absent).count(), log.matches("is kept again").count()), (1, 1), "{log}");
+    assert_eq!((log.matches(absent).count(), log.matches("health is written into").count()), (1, 1), "{log}");
 
     plane.kubectl().run(&["delete", "crd", "workloadentries.networking.istio.io"]).await.expect("deleted");
     until("it is reported again", async || component().await.contains(absent)).await;

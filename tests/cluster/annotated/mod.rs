@@ -5,6 +5,7 @@ mod definitions;
 mod instances;
 mod leaders;
 mod records;
+mod refusals;
 mod rights;
 
 use control_plane::ControlPlane;

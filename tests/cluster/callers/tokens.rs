@@ -108,7 +108,7 @@ async fn only_a_token_of_this_cluster_for_portolan_is_taken() {
         assert!(why(&hmac(&confused, secret)).await.contains("no secret that verifies HS256"));
     }
     let flipped = format!("{}{}", &good[..good.len() - 6], "AAAAAA");
-    assert!(why(&flipped).await.contains("signature is not that of the key"));
+    assert!(why(&flipped).await.contains("signature does not match the key"));
     let large = signer.token(&json!({}), &json!({"pad": "x".repeat(8 * 1024)}));
     for malformed in ["x", "x.y.z", "..", &good[..100], &format!("{good}.{good}"), &large] {
         let why = why(malformed).await;
@@ -176,7 +176,7 @@ async fn tokens_that_are_signed_with_rsa_are_taken_and_those_from_before_a_rotat
     assert_eq!(registered.status, 200, "{}", registered.text);
     let (rest, _) = token.rsplit_once('.').expect("three parts");
     let refused = register(&pod, &format!("{rest}.{}", "A".repeat(342)), &registration(&stage.shop, "users")).await;
-    assert!(reason(&refused).contains("signature is not that of the key"), "{}", refused.text);
+    assert!(reason(&refused).contains("signature does not match the key"), "{}", refused.text);
 
     let keys: Value =
         serde_json::from_str(&plane.kubectl().run(&["get", "--raw", "/openid/v1/jwks"]).await.expect("keys"))

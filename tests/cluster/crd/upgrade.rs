@@ -25,8 +25,7 @@ async fn content(api: &Api<DynamicObject>, name: &str) -> Value {
 async fn objects_of_the_version_before_are_kept_and_can_be_changed() {
     let plane = ControlPlane::start().await.expect("a control plane");
     plane.kubectl().run(&["apply", "--server-side", "-f", BEFORE]).await.expect("the old definition");
-    let wait = ["wait", "--for=condition=Established", "--timeout=30s", "crd/services.portolan.dev"];
-    plane.kubectl().run(&wait).await.expect("established");
+    plane.kubectl().until_established("services.portolan.dev").await.expect("established");
     let namespace = plane.namespace("upgrade").await.expect("a namespace");
     let api = services(&plane, &namespace).await;
     let check =

@@ -102,17 +102,17 @@ async fn each_transition_is_one_event_and_a_service_without_a_check_is_ready() {
     assert_eq!(conditions(&settled(&cluster, "mail", "NotChecked").await)[1], "Ready=True NotChecked");
 
     let events: Api<Event> = Api::namespaced(cluster.plane.client().await.expect("a client"), &cluster.namespace);
-    let told = async || {
+    let written = async || {
         let all = events.list(&ListParams::default()).await.expect("a list").items;
-        let mut told: Vec<_> = all
+        let mut written: Vec<_> = all
             .into_iter()
             .filter(|e| e.regarding.as_ref().is_some_and(|o| o.name.as_deref() == Some("cart")))
             .collect();
-        told.sort_by_key(|event| event.metadata.creation_timestamp.clone());
-        told
+        written.sort_by_key(|event| event.metadata.creation_timestamp.clone());
+        written
     };
-    until("all events are written", async || told().await.len() >= 3).await;
-    let mut reasons: Vec<_> = told().await.into_iter().filter_map(|event| event.reason).collect();
+    until("all events are written", async || written().await.len() >= 3).await;
+    let mut reasons: Vec<_> = written().await.into_iter().filter_map(|event| event.reason).collect();
     reasons.sort();
     assert_eq!(reasons, ["Down", "Healthy", "Healthy"]);
     one.stop().await;

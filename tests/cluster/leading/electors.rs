@@ -29,8 +29,8 @@ async fn stand(kubeconfig: &Kubeconfig, namespace: &str, name: &str, port: u16) 
     let address = Some(SocketAddr::from(([127, 0, 0, 1], port)));
     let namespace = namespace.parse().expect("a namespace");
     let (elector, task) = Elector::new(client, &namespace, name, address, &metrics);
-    let told = stop.clone();
-    tasks.spawn(async move { task.run(told).await.expect("it only stops") });
+    let stopped = stop.clone();
+    tasks.spawn(async move { task.run(stopped).await.expect("it only stops") });
     Candidate { elector, metrics, stop, tasks }
 }
 

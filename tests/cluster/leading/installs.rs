@@ -82,9 +82,9 @@ async fn of_two_installs_over_one_namespace_one_writes_and_the_other_takes_over_
     let mut wrote = audit.requests().await.expect("requests");
     wrote.retain(|request| request.namespace == watched && request.verb != "watch");
     assert_eq!(wrote.iter().filter(|r| r.resource == "services.portolan.dev" && r.subresource == "status").count(), 0);
-    let told = events.list(&ListParams::default()).await.expect("a list").items;
+    let written = events.list(&ListParams::default()).await.expect("a list").items;
     let usual = |event: &Event| matches!(event.reason.as_deref(), Some("OtherInstall" | "Healthy"));
-    assert!(told.iter().all(usual), "no verdict of the second is an event: {told:?}");
+    assert!(written.iter().all(usual), "no verdict of the second is an event: {written:?}");
     assert!(all_say(&first.namespace, "Healthy").await);
 
     one.process.kill().expect("SIGKILL");

@@ -155,8 +155,8 @@ impl Pod {
         let events: Vec<Value> = loop {
             let piece = watch.chunk().await.expect("a piece").expect("it goes on");
             text.push_str(std::str::from_utf8(&piece).expect("UTF-8"));
-            let told = text.split_once("event: server\ndata: ").and_then(|(_, rest)| rest.split_once("\n\n"));
-            if let Some((events, _)) = told {
+            let server = text.split_once("event: server\ndata: ").and_then(|(_, rest)| rest.split_once("\n\n"));
+            if let Some((events, _)) = server {
                 break serde_json::from_str(events).expect("JSON");
             }
         };
@@ -166,8 +166,8 @@ impl Pod {
 
     /// Its newest server event about the leader.
     pub(crate) async fn leader_event(&self) -> String {
-        let told = self.server_events().await.into_iter().rfind(|(part, ..)| part == "leader");
-        told.map_or_else(String::new, |(_, _, message)| message)
+        let last = self.server_events().await.into_iter().rfind(|(part, ..)| part == "leader");
+        last.map_or_else(String::new, |(_, _, message)| message)
     }
 
     /// The service of that name here, once it is found.

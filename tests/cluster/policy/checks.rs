@@ -134,7 +134,7 @@ async fn of_too_many_instances_the_first_are_used() {
     stage.until("Accepted", "True Accepted").await;
     stage.policy("p", json!({ "checks": { "limits": { "maxInstancesPerService": 2 } } })).await;
     let message = stage.until("Accepted", "False PartiallyInvalid").await;
-    assert!(message.contains("c: it is beyond the 2 instances") && message.contains(&stage.named("p")), "{message}");
+    assert!(message.contains("c: it exceeds the 2 instances") && message.contains(&stage.named("p")), "{message}");
     let names = || {
         let entry = replica.entry(&stage.namespace, "shop").expect("it is there");
         entry.service().instances.iter().map(|one| one.name.to_string()).collect::<Vec<_>>()

@@ -74,7 +74,7 @@ async fn a_registration_beyond_a_policy_is_refused_and_names_it() {
     let (status, code, details) = refusal(&pod.register(&json!({ "name": "late", "base_url": other.url() })).await);
     assert_eq!((status, &*code), (400, "address_denied"));
     assert!(details[0].starts_with("base_url 127.0.0.2 is in none") && details[0].contains(&policy), "{details:?}");
-    // Of what was registered before, a renewal is not news; it is probed within the limits.
+    // What was registered before may still be renewed; it is probed within the limits.
     let renewed = pod.register(&first).await;
     assert_eq!(renewed.status, 200, "{}", renewed.text);
     let mut changed = first.clone();

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use futures::StreamExt;
 use kube::ResourceExt;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams, WatchEvent, WatchParams};
 use serde_json::{Value, json};
 
 use super::{Stage, instance};
 use crate::sync::backend::Backend;
-use crate::sync::replica::{Setup, until};
+use crate::sync::replica::{AMPLE, Setup, until};
 
 #[tokio::test]
 async fn endpoints_follow_health_and_drains() {
@@ -55,6 +56,54 @@ async fn endpoints_follow_health_and_drains() {
     assert_eq!(stage.slices().await.len(), 1, "an empty slice goes");
     replica.stop().await;
     stage.until_endpoints(&["192.0.2.9:5432 ready serving"]).await;
+}
+
+#[tokio::test]
+async fn an_edited_target_is_not_called_published_for_the_old_one() {
+    let stage = Stage::new().await;
+    let replica = Setup::of(&stage.namespace).publishes(&[]).start(stage.plane.admin()).await;
+    let second = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": { "name": "db2", "namespace": stage.namespace },
+        "spec": { "ports": [{ "name": "sql", "port": 5432 }] },
+    });
+    stage.plane.kubectl().apply(&second.to_string()).await.expect("applied");
+    let one = Backend::start();
+    let mut orders = stage.manifest(&[instance("a", "192.0.2.1:5432", &one)]);
+    stage.apply(&orders).await;
+    stage.until_published("True", "Published").await;
+
+    let from = stage.objects.get("orders").await.expect("it is there").resource_version().expect("a version");
+    let mut watch = Box::pin(stage.objects.watch(&WatchParams::default(), &from).await.expect("a watch"));
+    orders["spec"]["publish"]["service"] = json!("db2");
+    stage.apply(&orders).await;
+    loop {
+        let event = tokio::time::timeout(AMPLE, watch.next()).await.expect("in time").expect("an event");
+        let WatchEvent::Modified(object) = event.expect("no error") else { continue };
+        let conditions = object.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let published = conditions.into_iter().find(|condition| condition["type"] == "Published").expect("it stays");
+        if published["observedGeneration"] == json!(2) {
+            assert_eq!(published["status"], "True", "{published}");
+            assert!(published["message"].as_str().is_some_and(|said| said.contains("Service db2")), "{published}");
+            break;
+        }
+    }
+    stage.until_endpoints(&["192.0.2.1:5432 ready serving"]).await;
+    assert_eq!(stage.slices().await[0].labels()["kubernetes.io/service-name"], "db2");
+
+    // An edit of something else keeps it.
+    orders["spec"]["description"] = json!("Orders");
+    stage.apply(&orders).await;
+    until("it counts for the new generation", async || {
+        let object = stage.objects.get("orders").await.expect("it is there");
+        let conditions = object.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let is_kept = |condition: &Value| {
+            (&condition["type"], &condition["status"], &condition["observedGeneration"])
+                == (&json!("Published"), &json!("True"), &json!(3))
+        };
+        conditions.iter().any(is_kept)
+    })
+    .await;
+    replica.stop().await;
 }
 
 /// Versions of the slices by name.

@@ -76,7 +76,8 @@ async fn dns_answers_with_the_healthy_instances_only() {
     one.up();
     answers(&zone, RecordType::A, &["192.0.2.1"]).await;
     println!(
-        "interop: CoreDNS | A, AAAA and SRV of a core Service that Portolan publishes for | the healthy instances, each with its own port; \
+        "interop: CoreDNS | A, AAAA and SRV records of a core Service whose endpoints Portolan publishes | the healthy instances, each with \
+            its own port; \
          none that failed or is drained"
     );
     replica.stop().await;

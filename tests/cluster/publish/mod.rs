@@ -9,6 +9,7 @@ mod names;
 mod owners;
 mod refusals;
 mod rights;
+pub(crate) mod webhooks;
 
 use control_plane::ControlPlane;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};

@@ -17,7 +17,8 @@ async fn only_a_namespace_with_the_label_gets_endpoints() {
     stage.apply(&stage.manifest(&[instance("a", "192.0.2.1:5432", &backend)])).await;
     stage.until_published("False", "NamespaceNotAllowed").await;
     let message = stage.published().await.2;
-    assert!(message.contains("portolan.dev/publish=allowed"), "{message}");
+    let command = format!("kubectl label namespace {} portolan.dev/publish=allowed", stage.namespace);
+    assert!(message.ends_with(&command), "{message}");
     assert_eq!(stage.slices().await, []);
     stage.label("portolan.dev/publish=allowed").await;
     stage.until_endpoints(&["192.0.2.1:5432 ready serving"]).await;
@@ -91,7 +92,7 @@ async fn addresses_that_would_redirect_traffic_are_left_out_and_anothers_slices_
     for part in [
         "left out: b (10.244.3.4 is in 10.244.0.0/16 of PORTOLAN_PUBLISH_DENY)",
         "c (127.0.0.1 is loopback)",
-        "d (another publishes 192.0.2.7 for the same Service)",
+        "d (another EndpointSlice contains 192.0.2.7 for the same Service)",
     ] {
         assert!(message.contains(part), "{message}");
     }

@@ -1,11 +1,13 @@
 //! How registrations and removals change objects, and who may change them.
 
+use std::time::Duration;
+
 use kube::api::{ListParams, Patch, PatchParams};
 use portolan::operator::crd::SourceValue;
 use reqwest::Method;
 use serde_json::json;
 
-use super::server::{Setup, until};
+use super::server::{Answer, Setup, until};
 use super::{manifest, of, place, replica, services};
 
 #[tokio::test]
@@ -172,6 +174,32 @@ async fn an_object_being_deleted_is_not_found_and_accepts_no_registration() {
 }
 
 #[tokio::test]
+async fn a_long_poll_learns_that_a_service_without_an_instance_came_or_went() {
+    let (plane, namespace) = place("empty").await;
+    let server = replica(plane, &namespace).await;
+    let target = "/discover?name=web&wait=5m";
+    let absent = server.get(target).await;
+    assert_eq!(absent.refused(404), "service_not_found");
+    let object = format!(
+        "{{apiVersion: portolan.dev/v1alpha1, kind: Service, metadata: {{name: web, namespace: {namespace}}}, \
+         spec: {{from: {{service: web}}}}}}"
+    );
+    let (kubectl, delete) = (plane.kubectl(), ["delete", "psvc", "web", "-n", namespace.as_str()]);
+    let wait = async |known: &Answer| {
+        let target = format!("{target}&cursor={}", known.header("portolan-cursor"));
+        tokio::time::timeout(Duration::from_mins(2), server.get(&target)).await.expect("it wakes")
+    };
+    let (empty, applied) = tokio::join!(wait(&absent), kubectl.apply(&object));
+    applied.expect("applied");
+    assert_eq!(empty.refused(503), "no_healthy_instance");
+    let (gone, deleted) = tokio::join!(wait(&empty), kubectl.run(&delete));
+    deleted.expect("deleted");
+    assert_eq!(gone.refused(404), "service_not_found");
+    assert_eq!(gone.header("portolan-cursor"), absent.header("portolan-cursor"));
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn namespaces_are_closed_missing_or_not_allowed() {
     let (plane, namespace) = place("closed").await;
     let kubectl = plane.kubectl();
@@ -302,7 +330,7 @@ async fn a_refused_instance_does_not_fail_others() {
     plane.kubectl().apply(&policy(&namespace)).await.expect("applied");
     let here = replica(plane, &namespace).await;
     let on = |zone: &str, instance: &str| json!({"name": "users", "instance": instance, "base_url": "http://10.0.0.5", "zone": zone});
-    let refused = |answer: &super::server::Answer| answer.status == 400;
+    let refused = |answer: &Answer| answer.status == 400;
     until("the policy is in force", async || {
         let answer = here
             .register_as_is("alice", &json!({"name": "probe", "base_url": "http://10.0.0.5", "zone": "mars"}))

@@ -84,8 +84,8 @@ impl Heartbeats for Nobody {
         Err(BeatError::Unavailable)
     }
 
-    fn registered(&self, _: uuid::Uuid, _: &InstanceName) -> Option<Heard> {
-        None
+    fn registered(&self, _: uuid::Uuid, _: &InstanceName) -> Result<Heard, BeatError> {
+        Err(BeatError::Unavailable)
     }
 }
 

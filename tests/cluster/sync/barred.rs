@@ -40,17 +40,17 @@ async fn a_missing_ca_file_is_named_at_once_and_taken_up_when_it_is_there() {
     assert_eq!(ready(&said)["reason"], "CheckCannotRun", "{said}");
     assert!(ready(&said)["message"].as_str().expect("words").contains("No such file"), "{said}");
     let events: Api<Event> = Api::namespaced(plane.client().await.expect("a client"), &namespace);
-    let told = async || {
+    let events = async || {
         let all = events.list(&ListParams::default()).await.expect("a list").items;
         all.into_iter().filter(|event| event.reason.as_deref() == Some("CheckCannotRun")).count()
     };
-    until("an event says so", async || told().await == 1).await;
+    until("an event says so", async || events().await == 1).await;
 
     std::fs::write(cas.path().join("corp.pem"), "no certificate").expect("written");
     until("what is wrong now is said", async || says("CaUnavailable", "it holds no certificate").await).await;
     std::fs::copy(CA, cas.path().join("corp.pem")).expect("copied");
     until("it is checked by itself", async || status(&api, "cart").await["state"] == "Down").await;
-    assert_eq!(told().await, 1, "one event for all that time");
+    assert_eq!(events().await, 1, "one event for all that time");
     replica.stop().await;
 }
 

@@ -112,7 +112,7 @@ async fn a_crd_that_comes_later_is_found_and_a_malformed_object_stops_nothing() 
         json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
     lax["spec"]["versions"][0].as_object_mut().expect("a version").remove("selectableFields");
     apply(&plane, &lax).await;
-    plane.kubectl().run(&["wait", "--for=condition=Established", "crd/services.portolan.dev"]).await.expect("served");
+    plane.kubectl().until_established("services.portolan.dev").await.expect("served");
     let mut odd = manifest("default", "odd", &["http://127.0.0.1:9".to_owned()]);
     odd["spec"]["instances"] = json!({ "a": "b" });
     apply(&plane, &odd).await;

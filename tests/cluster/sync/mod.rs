@@ -23,8 +23,7 @@ const DEFINITION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/crds/service.yaml
 /// Installs the CRD, and waits until it is served.
 async fn install(plane: &ControlPlane) {
     plane.kubectl().run(&["apply", "--server-side", "-f", DEFINITION]).await.expect("the CRD");
-    let established = ["wait", "--for=condition=Established", "crd/services.portolan.dev", "--timeout=30s"];
-    plane.kubectl().run(&established).await.expect("it is served");
+    plane.kubectl().until_established("services.portolan.dev").await.expect("it is served");
 }
 
 /// The shared control plane with the CRD, and a namespace in it.

@@ -111,7 +111,7 @@ async fn a_new_leader_writes_what_differs_and_a_former_one_stops() {
     wrote.retain(|request| request.namespace == namespace && request.subresource == "status");
     let mut wrote: Vec<_> = wrote.into_iter().map(|request| (request.name, request.code)).collect();
     wrote.sort();
-    // Of the new one first that it is probed, unless its verdict came at once.
+    // The new one's first report says that it is being probed, unless its verdict came at once.
     wrote.dedup_by(|later, first| later == first && later.0 == "late");
     assert_eq!(wrote, ["cart", "late", "shop"].map(|name| (name.to_owned(), 200)));
     first.stop().await;

@@ -62,7 +62,7 @@ impl Kubectl {
     /// Runs it and gives its stdout.
     ///
     /// # Errors
-    /// [`Refused`] when it ends with another status than 0, and when it takes longer than two minutes.
+    /// [`Refused`] when it ends with another status than 0, and when it takes longer than four minutes.
     pub async fn run(&self, args: &[&str]) -> Result<String> {
         Self::finish(self.command().args(args).spawn().context("cannot run kubectl")?, args).await
     }
@@ -101,6 +101,25 @@ impl Kubectl {
         self.run(&["apply", "-f", file.to_str().context("a path in UTF-8")?]).await
     }
 
+    /// Waits until the API server serves the kind of a CustomResourceDefinition, such as `services.portolan.dev`.
+    ///
+    /// # Errors
+    /// As [`Kubectl::run`], and when it is not served after 30 s.
+    pub async fn until_established(&self, definition: &str) -> Result<()> {
+        let definition = format!("crd/{definition}");
+        let wait = ["wait", "--for=condition=Established", "--timeout=30s", &definition];
+        let established = async {
+            loop {
+                match self.run(&wait).await {
+                    // kubectl ends at once when the definition is so new that its status is empty.
+                    Err(error) if is_without_status(&error) => tokio::time::sleep(Duration::from_millis(50)).await,
+                    result => return result.map(drop),
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, established).await.with_context(|| format!("{definition} is not served"))?
+    }
+
     /// Whether `kubectl auth can-i` says yes to `question`, such as `["create", "pods", "-n", "shop"]`.
     ///
     /// # Errors
@@ -123,4 +142,9 @@ impl Kubectl {
         }
         Err(Refused { code: output.status.code(), stdout, stderr }.into())
     }
+}
+
+/// Whether kubectl found no list of conditions to wait for.
+fn is_without_status(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Refused>().is_some_and(|refused| refused.stderr.contains("conditions accessor error"))
 }

@@ -29,7 +29,7 @@ struct Cursor {
 #[derive(Default)]
 pub(crate) struct Watcher {
     /// It watches at replicas, where the answers to a replica's own writes come ahead of what others wrote before: a cursor is a place in
-    /// that order, and its number does not say what was told.
+    /// that order, and its number does not say what was sent.
     pub(crate) is_at_replicas: bool,
     /// Now at one of them and now at another. Each tells it everything; what the last one removed a moment ago may be there once more.
     pub(crate) moves: bool,

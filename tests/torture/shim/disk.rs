@@ -146,7 +146,7 @@ impl Disk {
     /// Cuts the power: makes the folder one that a disk may hold, by `random`. Tells what became of it.
     pub(crate) fn cut(&mut self, random: &mut StdRng) -> String {
         let kept = random.random_range(0..=self.since.len());
-        let mut told = format!("{kept} of {} names kept", self.since.len());
+        let mut summary = format!("{kept} of {} names kept", self.since.len());
         for path in names(&self.folder).into_values() {
             fs::remove_file(path).expect("removes");
         }
@@ -157,14 +157,14 @@ impl Disk {
                 bytes = vec![0; 32 << 10];
                 random.fill_bytes(&mut bytes);
             } else if bytes != file.now {
-                told.extend([", ", name.as_str(), " changed"]);
+                summary.extend([", ", name.as_str(), " changed"]);
             }
             let path = self.folder.join(name);
             fs::write(&path, bytes).expect("writes");
             fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("a mode");
         }
         self.begin();
-        told
+        summary
     }
 }
 

@@ -10,7 +10,7 @@ import (
 var lastGood sync.Map
 
 // Discover returns the base URLs of the healthy instances, shuffled; none if Portolan knows that none is healthy.
-// Without such an answer, the last good ones: a registry that is away or has lost its data must stop nobody.
+// Without such an answer, the last good ones: an unavailable registry, or one that lost its data, must not stop its clients.
 func Discover(name string) ([]string, error) {
 	found, err := call("GET", "/discover?"+url.Values{"name": {name}, "healthy": {"true"}}.Encode(), "", "")
 	var urls []string

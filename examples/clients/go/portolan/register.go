@@ -28,7 +28,7 @@ func StayRegistered(ctx context.Context, me map[string]any, ttl time.Duration) {
 		case <-time.After(wait*8/10 + rand.N(wait*4/10)):
 		}
 	}
-	// If this fails, the lease ends. If-Match spares a successor of the same name at another address.
+	// If this fails, the lease expires. If-Match protects a successor of the same name at another address.
 	call("DELETE", path, "", generation)
 }
 

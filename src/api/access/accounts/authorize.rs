@@ -1,5 +1,5 @@
-//! Which requests of a ServiceAccount need the cluster's word: every change, whether its token is still in force; and what concerns other
-//! namespaces than its own, whether RBAC allows that. Nobody else waits here.
+//! Decides when to ask the cluster about a ServiceAccount: before every change, whether its token is still valid; before access to another
+//! namespace, whether RBAC allows it. Nobody else waits here.
 
 use std::sync::Arc;
 

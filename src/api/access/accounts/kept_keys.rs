@@ -57,7 +57,7 @@ impl KeptKeys {
         Ok(bytes)
     }
 
-    /// Keeps keys that were read `now`, unless it did so not long ago. A failure is logged: only a later restart depends on it.
+    /// Keeps keys that were read `now`, unless it did so not long ago, and may block. A failure is logged: only a later restart depends on it.
     pub(super) fn keep(&self, issuer: &TokenIssuer, now: UnixMs) {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         if written.as_ref().is_some_and(|(known, at)| known == issuer && now.since(*at) < WRITE_EVERY) {
@@ -68,6 +68,12 @@ impl KeptKeys {
             let path = self.path.display();
             tracing::warn!(%path, "cannot keep the keys of the cluster's tokens for a restart: {error}");
         }
+    }
+
+    /// Until the guard is dropped, the file takes no keys.
+    #[cfg(test)]
+    pub(super) fn hang(&self) -> crate::model::sync::MutexGuard<'_, impl Sized> {
+        self.written.lock().expect("sound")
     }
 
     fn write(&self, content: &Content) -> io::Result<()> {

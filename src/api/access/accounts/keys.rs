@@ -10,12 +10,13 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use jsonwebtoken::{Algorithm, DecodingKey};
 use tokio::sync::{Notify, watch};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::kept_keys::KeptKeys;
 use crate::api::access::secrets::KeyId;
 use crate::api::access::token_validity::Keyring;
+use crate::api::file_work::FileWork;
 use crate::model::ports::{Authority, AuthorityError, IssuerKey, KeyForm, TokenIssuer};
 use crate::model::time::Clock;
 
@@ -25,6 +26,8 @@ const READ_EVERY: Duration = Duration::from_mins(5);
 const AT_LEAST: Duration = Duration::from_secs(10);
 /// The same while no key is known, so that no token can be verified.
 const FIRST: Duration = Duration::from_secs(1);
+/// Longest wait for the file of the kept keys.
+const FILE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A key that verifies.
 pub(super) struct AccountKey {
@@ -65,7 +68,8 @@ pub(in crate::api::access) struct AccountKeys {
     /// The generation of `issuer`, for those that wait for the next one.
     changes: watch::Sender<u64>,
     unknown_key: Notify,
-    kept: Option<KeptKeys>,
+    kept: Option<Arc<KeptKeys>>,
+    kept_files: FileWork,
     clock: Clock,
 }
 
@@ -89,8 +93,8 @@ impl AccountKeys {
     /// With `file`, keys outlast a restart.
     pub(super) fn new(authority: Arc<dyn Authority>, file: Option<PathBuf>, clock: Clock) -> Self {
         let (issuer, changes) = (ArcSwap::default(), watch::Sender::new(0));
-        let kept = file.map(KeptKeys::new);
-        Self { authority, issuer, changes, unknown_key: Notify::new(), kept, clock }
+        let (kept, kept_files) = (file.map(KeptKeys::new).map(Arc::new), FileWork::new("the file with the kept keys"));
+        Self { authority, issuer, changes, unknown_key: Notify::new(), kept, kept_files, clock }
     }
 
     pub(super) fn current(&self) -> arc_swap::Guard<Arc<Issuer>> {
@@ -109,21 +113,32 @@ impl AccountKeys {
             let why = "it publishes no key for RS256 or ES256".to_owned();
             return Err(AuthorityError::Refused(why));
         }
-        if let Some(kept) = &self.kept {
-            kept.keep(&issuer, self.clock.now().wall);
+        let now = self.clock.now().wall;
+        if self.with_kept(move |kept| kept.keep(&issuer, now)).await.is_none() && self.kept.is_some() {
+            tracing::warn!("the keys of the cluster's tokens are not kept for a restart: their file does not answer");
         }
         Ok(())
     }
 
     /// Puts the keys that an earlier run read into force, unless this one has read some.
-    fn recall(&self) {
-        let Some(kept) = self.kept.as_ref().filter(|_| self.current().generation == 0) else { return };
-        if let Some((issuer, age)) = kept.read(self.clock.now().wall)
+    async fn recall(&self) {
+        if self.current().generation > 0 {
+            return;
+        }
+        let now = self.clock.now().wall;
+        if let Some((issuer, age)) = self.with_kept(move |kept| kept.read(now)).await.flatten()
             && self.put(&issuer)
         {
             let minutes = age.as_secs() / 60;
             tracing::warn!("the Kubernetes API does not answer: using the keys that it gave {minutes} minutes ago");
         }
+    }
+
+    /// Works on the file of the kept keys, which may block; none without a file. If the file does not answer in time, the work continues without
+    /// anyone waiting for it, and later calls give up until it has ended: only a restart needs the file.
+    async fn with_kept<T: Send + 'static>(&self, work: impl FnOnce(&KeptKeys) -> T + Send + 'static) -> Option<T> {
+        let kept = Arc::clone(self.kept.as_ref()?);
+        timeout(FILE_TIMEOUT, self.kept_files.run(move || work(&kept))).await.ok()
     }
 
     /// Puts keys into force; false if none of them can be used.
@@ -162,7 +177,7 @@ impl KeysRefresher {
                 read = keys.read() => read,
             };
             if read.is_err() {
-                keys.recall();
+                keys.recall().await;
             }
             if let Err(error) = &read
                 && !failing
@@ -184,5 +199,65 @@ impl KeysRefresher {
                 () = asked => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use futures::future::BoxFuture;
+    use secrecy::SecretString;
+
+    use super::*;
+    use crate::api::file_work::tests::on_one_thread;
+    use crate::model::name::Namespace;
+    use crate::model::ports::{AccessVerb, ReviewedToken, ServiceAccount};
+
+    /// A cluster with one key.
+    struct OneKey;
+
+    impl Authority for OneKey {
+        fn issuer(&self) -> BoxFuture<'static, Result<TokenIssuer, AuthorityError>> {
+            let form = KeyForm::Rsa { modulus: "AQ".to_owned(), exponent: "AQAB".to_owned() };
+            let keys = vec![IssuerKey { id: "a".to_owned(), form }];
+            std::future::ready(Ok(TokenIssuer { name: "https://cluster".to_owned(), keys })).boxed()
+        }
+
+        fn review(
+            &self,
+            _: SecretString,
+            _: Arc<[String]>,
+        ) -> BoxFuture<'static, Result<Option<ReviewedToken>, AuthorityError>> {
+            unreachable!("only keys are read")
+        }
+
+        fn allows(
+            &self,
+            _: Arc<ServiceAccount>,
+            _: AccessVerb,
+            _: Option<Namespace>,
+        ) -> BoxFuture<'static, Result<bool, AuthorityError>> {
+            unreachable!("only keys are read")
+        }
+    }
+
+    #[test]
+    fn keys_are_read_while_the_file_that_keeps_them_does_not_answer() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("keys");
+        let keys = Arc::new(AccountKeys::new(Arc::new(OneKey), Some(path.clone()), Clock::system()));
+        let hanging = keys.kept.as_ref().expect("a file").hang();
+        let read = Arc::clone(&keys);
+        on_one_thread(async move {
+            for _ in 0..2 {
+                read.read().await.expect("read");
+            }
+        });
+        assert_eq!(keys.current().generation, 1);
+        assert!(!path.exists());
+        drop(hanging);
+        let read = Arc::clone(&keys);
+        on_one_thread(async move { read.read().await.expect("read") });
+        assert!(path.exists(), "kept once it answers");
     }
 }

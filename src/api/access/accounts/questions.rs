@@ -18,11 +18,11 @@ use crate::model::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Most questions asked at once.
 const AT_ONCE: usize = 32;
-/// Of these, for one account: a program that asks for much keeps no other waiting.
+/// The part of these that one account may use, so that a busy program does not keep the others waiting.
 const OF_ONE_ACCOUNT: usize = 8;
 /// Most questions that are waiting or being asked.
 const OPEN: usize = 1024;
-/// Of these, for one account: a Deployment of this many pods may start at once.
+/// The part of these that one account may use: a Deployment of this many pods may start at once.
 const OPEN_OF_ONE_ACCOUNT: usize = 256;
 /// Time for an answer, and the longest that a question waits for its turn.
 pub(super) const DEADLINE: Duration = Duration::from_secs(4);
@@ -55,9 +55,9 @@ struct Open {
     by_question: HashMap<Question, OpenQuestion>,
     /// Those that are not being asked yet, the oldest first.
     waiting: VecDeque<Question>,
-    /// Of each account, waiting or being asked.
+    /// Questions per account that wait or are being asked.
     of_account: ClientCounts,
-    /// Of each account, being asked.
+    /// Questions per account that are being asked.
     asked: ClientCounts,
 }
 

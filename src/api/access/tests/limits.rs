@@ -138,3 +138,77 @@ fn a_large_answer_counts_as_several_reads() {
     world.pass(Duration::from_secs(1));
     assert_eq!(world.code(&Ask::new("GET", "/api/v1/watch")), "admitted");
 }
+
+/// The answer to a drain of a service of 256 large instances.
+const LARGE: usize = 16 << 20;
+
+/// A client that drained an instance of such a service and did nothing else.
+fn after_a_large_drain(settings: AccessSettings) -> (World, Ask) {
+    let world = World::with(settings, None);
+    let drain = Ask::new("PUT", "/api/v1/services/x/instances/a/drain");
+    let mut admitted = world.ask(&drain).expect("the first");
+    world.access.charge(&mut admitted, LARGE, false);
+    (world, drain)
+}
+
+#[test]
+fn a_client_that_only_writes_waits_for_what_it_was_sent() {
+    for writes in [Some(60), None] {
+        let (world, drain) = after_a_large_drain(AccessSettings { rate_per_minute: writes, ..settings() });
+        let refused = world.ask(&drain).expect_err("it owes");
+        let hint = refused.hinted().expect("a hint").to_owned();
+        assert!(hint.contains("PORTOLAN_READ_RATE_LIMIT_PER_MINUTE") && hint.contains("also to a write"), "{hint}");
+        assert_eq!(refused.into_reply().headers()["retry-after"], "60");
+        for (method, rest) in [("POST", "health-check"), ("PUT", "acknowledgement"), ("DELETE", "instances/a/drain")] {
+            let target = format!("/api/v1/services/x/{rest}");
+            assert_eq!(world.code(&Ask::new(method, &target)), "rate_limited", "{method} {target}");
+        }
+        assert_eq!(world.code(&Ask::discover()), "rate_limited");
+        assert_eq!(world.code(&Ask::discover().from("198.51.100.1")), "admitted", "it owes for itself alone");
+        world.pass(Duration::from_mins(1));
+        assert_eq!(world.code(&drain), "admitted", "it owes no more than a quota");
+        assert_eq!(world.code(&Ask::discover()), "rate_limited", "which it has used");
+    }
+}
+
+#[test]
+fn a_debt_of_reads_ends_no_lease_and_keeps_no_program_from_leaving() {
+    for writes in [Some(60), None] {
+        let (world, _) = after_a_large_drain(AccessSettings { rate_per_minute: writes, ..settings() });
+        for (method, target) in [
+            ("PUT", "/api/v1/services/x/instances/a/heartbeat"),
+            ("DELETE", "/api/v1/services/x"),
+            ("DELETE", "/api/v1/services/x/instances/a"),
+        ] {
+            assert_eq!(world.code(&Ask::new(method, target)), "admitted", "{method} {target}");
+        }
+        assert_eq!(world.code(&Ask::register()), "rate_limited", "it changes something");
+        let (head, ()) = Ask::register().request().into_parts();
+        let renew = || world.access.admit(&head, Ask::register().peer, RouteClass::Register);
+        let renewals = (0..2000).take_while(|_| renew().is_ok()).count();
+        let expected = if writes.is_some() { 1250..=1260 } else { 2000..=2000 };
+        assert!(expected.contains(&renewals), "{renewals} renewals passed");
+    }
+}
+
+#[test]
+fn renewals_that_were_sent_too_much_get_no_large_answer() {
+    let world = World::open();
+    let (head, ()) = Ask::register().request().into_parts();
+    let renew = |bytes: usize| {
+        let mut admitted = world.access.admit(&head, Ask::register().peer, RouteClass::Register).expect("a renewal");
+        world.access.not_counted(&mut admitted);
+        let refusal = world.access.too_much_renewed(&admitted, bytes);
+        if refusal.is_none() {
+            world.access.charge(&mut admitted, bytes, true);
+        }
+        refusal
+    };
+    // 20 quotas of 60 reads are 37.5 MiB.
+    assert_eq!((0..100).take_while(|_| renew(LARGE).is_none()).count(), 3);
+    let refusal = renew(LARGE).expect("too much");
+    assert!(refusal.hinted().is_some_and(|hint| hint.contains("the lease is renewed")), "{:?}", refusal.hinted());
+    assert_eq!(refusal.status(), 429);
+    assert!(renew(1000).is_none(), "a small answer costs nothing");
+    assert_eq!(world.code(&Ask::discover()), "admitted", "other reads are not affected");
+}

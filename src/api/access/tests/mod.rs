@@ -61,9 +61,13 @@ impl World {
         Self::with(settings(), Some(secrets))
     }
 
+    /// Lets that much time pass, and then has the secrets' file checked.
     fn pass(&self, by: Duration) {
         let at = self.clock.now().steady.plus(by);
         self.clock.set(Now { steady: at, wall: at });
+        if let Some(refresher) = self.access.secrets_refresher() {
+            refresher.secrets.refresh(at);
+        }
     }
 
     /// A request that turns out to change or show something.

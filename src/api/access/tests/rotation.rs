@@ -1,10 +1,14 @@
 //! Secrets that change while the server runs.
 
 use std::io::Write;
+use std::time::Instant;
 
 use secrecy::ExposeSecret;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::api::file_work::tests::on_one_thread;
 
 const OTHER: &str = "another-secret-of-more-than-32-bytes-for-tests";
 
@@ -23,7 +27,10 @@ fn a_file_that_comes_later_counts_from_then_on() {
     let path = folder.path().join("secrets");
     let secrets = Secrets::file_if_any(&path).expect("there need be none");
     assert!(secrets.signing().is_none());
-    let at = |second: i64| secrets.current(UnixMs(second * 1000)).verify.len();
+    let at = |second: i64| {
+        secrets.refresh(UnixMs(second * 1000));
+        secrets.current().verify.len()
+    };
     assert_eq!((at(0), at(2)), (0, 0));
     std::fs::write(&path, "short").expect("written");
     assert_eq!(at(4), 0, "one that cannot be used is not");
@@ -66,7 +73,7 @@ fn a_line_that_is_not_text_costs_no_other() {
 }
 
 #[test]
-fn a_changed_file_counts_within_a_second_and_a_broken_one_never() {
+fn a_changed_file_counts_once_it_was_checked_and_a_broken_one_never() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("secrets");
     std::fs::write(&path, SECRET).expect("written");
@@ -78,7 +85,9 @@ fn a_changed_file_counts_within_a_second_and_a_broken_one_never() {
         file.persist(&path).expect("renamed");
     };
     replace(OTHER);
-    assert_eq!(world.code(&signed_by(OTHER)), "token_invalid", "not looked at twice in a second");
+    let later = START.plus(Duration::from_mins(1));
+    world.clock.set(Now { steady: later, wall: later });
+    assert_eq!(world.code(&signed_by(OTHER)), "token_invalid", "no request reads the file");
     world.pass(Duration::from_secs(1));
     assert_eq!(world.code(&signed_by(OTHER)), "admitted");
     assert_eq!(world.code(&signed_by(SECRET)), "token_invalid", "what was removed verifies no more");
@@ -204,4 +213,48 @@ fn a_pipe_is_read_once() {
         assert_eq!(world.code(&signed_by(SECRET)), "admitted");
         world.pass(Duration::from_secs(2));
     }
+}
+
+#[tokio::test]
+async fn the_refresher_notices_a_changed_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("secrets");
+    std::fs::write(&path, SECRET).expect("written");
+    let world = world(&path);
+    let stop = CancellationToken::new();
+    let refresher = tokio::spawn(world.access.secrets_refresher().expect("a file").run(stop.clone()));
+    assert_eq!(world.code(&signed_by(SECRET)), "admitted");
+    std::fs::write(&path, OTHER).expect("written");
+    let started = Instant::now();
+    while world.code(&signed_by(OTHER)) != "admitted" {
+        assert!(started.elapsed() < Duration::from_secs(30), "it is never noticed");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(world.code(&signed_by(SECRET)), "token_invalid");
+    stop.cancel();
+    refresher.await.expect("no panic").expect("never fails");
+}
+
+#[test]
+fn a_file_that_does_not_answer_delays_no_request_and_no_end() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("secrets");
+    std::fs::write(&path, SECRET).expect("written");
+    let world = Arc::new(world(&path));
+    let refresher = world.access.secrets_refresher().expect("a file");
+    let secrets = Arc::clone(&refresher.secrets);
+    let hanging = secrets.hang();
+    let requests = Arc::clone(&world);
+    on_one_thread(async move {
+        let stop = CancellationToken::new();
+        let refreshing = tokio::spawn(refresher.run(stop.clone()));
+        let reload = timeout(Duration::from_millis(100), requests.access.reload_secrets()).await;
+        assert!(reload.is_err(), "it waits");
+        assert_eq!(requests.code(&signed_by(SECRET)), "admitted");
+        stop.cancel();
+        refreshing.await.expect("no panic").expect("never fails");
+    });
+    drop(hanging);
+    let answered = on_one_thread(async move { world.access.reload_secrets().await });
+    assert!(matches!(answered, Some(SecretsReload::Same(1))), "{answered:?}");
 }

@@ -183,7 +183,10 @@ fn a_token_that_lacks_something_says_what_and_names_no_more() {
     };
     let reader = token_of(&claims_with(&json!({"scope": "read"})));
     let (message, header) = challenge(world.ask(&Ask::register().bearer(&reader)).expect_err("refused"));
-    assert!(message.contains("scope lacks register") && header.ends_with("scope=\"register\""), "{message} {header}");
+    assert!(
+        message.contains("the scope register, which the token lacks") && header.ends_with("scope=\"register\""),
+        "{message} {header}"
+    );
     let namespaces = |claim: Value| {
         let token = token_of(&claims_with(&json!({"namespaces": claim})));
         let principal = world.ask(&Ask::register().bearer(&token)).expect("admitted").principal;

@@ -60,7 +60,8 @@ pub(super) struct Rules<'a> {
 /// Reads a register request.
 ///
 /// # Errors
-/// 400 `invalid_payload`, or `address_denied` where the address policy alone refuses it; `details` name each problem.
+/// 400 `invalid_payload`, or `address_denied` where the address policy alone refuses it; `details` name each problem. 503 `unavailable` while
+/// the policy cannot judge a URL.
 pub(super) fn read(bytes: &[u8], rules: Rules<'_>) -> Result<Registration, ApiError> {
     let mut fields = Fields::read(bytes)?;
     let namespace: Option<Namespace> = label(&mut fields, "namespace");
@@ -77,6 +78,7 @@ pub(super) fn read(bytes: &[u8], rules: Rules<'_>) -> Result<Registration, ApiEr
     problems.extend(denied);
     match (service, spec) {
         (Some(service), Some(spec)) if problems.is_empty() => {
+            decided(&spec, rules.addresses)?;
             let external_id = spec.external_id.as_deref();
             let derived = instance.is_none() && external_id.is_some();
             let instance = instance.or_else(|| external_id.map(derived_name)).unwrap_or_default();
@@ -91,6 +93,14 @@ pub(super) fn read(bytes: &[u8], rules: Rules<'_>) -> Result<Registration, ApiEr
             Err(error)
         }
     }
+}
+
+/// Requires that each URL can be judged now.
+fn decided(spec: &InstanceSpec, addresses: &dyn AddressGate) -> Result<(), ApiError> {
+    let undecided = denied(spec, |url| addresses.undecided(url).map_or(Ok(()), Err));
+    let Some(first) = undecided.first() else { return Ok(()) };
+    let error = ApiError::new(Code::Unavailable, first.to_string()).retry_after(1);
+    Err(undecided.into_iter().fold(error, ApiError::detail))
 }
 
 /// Reads a register call that did not come over HTTP, by the same rules.
@@ -308,6 +318,10 @@ pub(super) mod tests {
         fn admit(&self, url: &EndpointUrl) -> Result<(), String> {
             if url.host().to_string().starts_with("10.") { Err("not 10/8".to_owned()) } else { Ok(()) }
         }
+
+        fn undecided(&self, url: &EndpointUrl) -> Option<String> {
+            url.host().to_string().starts_with("11.").then(|| "11/8 cannot be judged now".to_owned())
+        }
     }
 
     pub(super) fn read_it(json: &str) -> Result<Registration, ApiError> {
@@ -382,5 +396,16 @@ pub(super) mod tests {
         let error = read_it(r#"{"name":"","base_url":"http://10.0.0.1"}"#).expect_err("refused");
         assert_eq!(error.code, Code::InvalidPayload);
         assert_eq!(error.details().len(), 2);
+    }
+
+    #[test]
+    fn a_url_that_cannot_be_judged_now_may_be_registered_later() {
+        let mut error =
+            read_it(r#"{"name":"a","base_url":"http://h","health_url":"http://11.0.0.1"}"#).expect_err("refused");
+        assert_eq!((error.code, error.details().len()), (Code::Unavailable, 1));
+        assert_eq!(error.message, "health_url: 11/8 cannot be judged now");
+        assert!(error.headers_mut().contains_key("retry-after"));
+        let error = read_it(r#"{"name":"","base_url":"http://11.0.0.1"}"#).expect_err("refused");
+        assert_eq!(error.code, Code::InvalidPayload, "what cannot become right is named first");
     }
 }

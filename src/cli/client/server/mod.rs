@@ -161,7 +161,7 @@ impl Server {
                 let name = escape(&path.to_string_lossy(), 300);
                 let text = read_small(path).map_err(|error| {
                     Failure::usage(format!("the token file {name} cannot be read: {error}"))
-                        .hint("this writes one, where JWT_SECRET or JWT_SECRET_FILE is set as for the server:")
+                        .hint("this command writes one, if JWT_SECRET or JWT_SECRET_FILE is set to the server's value:")
                         .hint(token_hint::command_into(self, path))
                 })?;
                 clean(&name, &text).map(Some)

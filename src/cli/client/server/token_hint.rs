@@ -79,9 +79,9 @@ pub(in crate::cli::client) fn hints(server: &Server, need: &TokenNeed) -> Vec<St
     let like = sent.as_ref().and_then(|token| Mint::like(token.expose_secret()));
     let command = token_command(server, &extended(&user(server), like, need));
     let said = if server.is_in_a_cluster() {
-        "this makes a sufficient token:"
+        "this command makes a sufficient token:"
     } else {
-        "this makes a sufficient token, where JWT_SECRET or JWT_SECRET_FILE is set as for the server:"
+        "this command makes a sufficient token, if JWT_SECRET or JWT_SECRET_FILE is set to the server's value:"
     };
     vec![said.to_owned(), given(server, &command)]
 }

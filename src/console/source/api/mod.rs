@@ -28,7 +28,7 @@ use crate::model::text::escape;
 use crate::model::time::UnixMs;
 use crate::model::value_error::json_sentence;
 use crate::wire::events;
-use memory::{ServiceMemory, SnapshotParts, TooLarge};
+use memory::{ServiceMemory, SnapshotParts, TooLarge, memory_of};
 use sse::{Event, Parser};
 
 /// Longest silence of a watch: the server sends a comment every 15 s.
@@ -41,7 +41,8 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_REQUESTS: usize = 16;
 /// Longest cursor that is kept, in bytes.
 const MAX_CURSOR: usize = 256;
-/// Largest event that is queued behind others, in bytes; a larger one waits until all before it were taken.
+/// Largest event that is queued behind others, in bytes of its text or, if that is more, of memory. A larger one waits until all before it were
+/// taken.
 const SMALL_EVENT: usize = 256 * 1024;
 /// Most events of the server itself that are kept; it keeps ten of each component.
 const MAX_SERVER_EVENTS: usize = 128;
@@ -307,17 +308,17 @@ impl Watch {
             }
             _ => match timeout(OPEN_TIMEOUT, requests::refusal(response)).await {
                 Ok(refusal) => Err(End::Lost(refusal.to_string())),
-                Err(_) => Err(End::Lost(format!("half an answer within {} s", OPEN_TIMEOUT.as_secs()))),
+                Err(_) => Err(End::Lost(format!("only part of an answer within {} s", OPEN_TIMEOUT.as_secs()))),
             },
         }
     }
 
     async fn take(&mut self, event: Event, backoff: &mut Backoff) -> Result<(), End> {
         let strange = |error: serde_json::Error| {
-            End::Lost(format!("an event of another version ({})", escape(&json_sentence(&error), 200)))
+            End::Lost(format!("an event from another version of Portolan ({})", escape(&json_sentence(&error), 200)))
         };
         read::check_objects(event.data.as_bytes()).map_err(|error| End::Lost(error.to_string()))?;
-        let source_event = match event.name.as_str() {
+        let (source_event, memory) = match event.name.as_str() {
             "snapshot" => {
                 let part: events::Snapshot<Service> = serde_json::from_str(&event.data).map_err(strange)?;
                 let mut gathered = self.gathered.take().filter(|_| !part.first).unwrap_or_default();
@@ -326,22 +327,24 @@ impl Watch {
                     self.gathered = Some(gathered);
                     return Ok(());
                 }
+                let memory = gathered.memory();
                 let (services, held) = gathered.finish()?;
                 self.held = held;
-                SourceEvent::Snapshot(services)
+                (SourceEvent::Snapshot(services), memory)
             }
             "change" => {
                 let change: events::Change<Service> = serde_json::from_str(&event.data).map_err(strange)?;
                 let gone: Vec<Uuid> = change.removed.into_iter().map(|gone| gone.id).collect();
+                let memory = memory_of(&change.upserts)? + size_of_val(&*gone);
                 self.held.remove(&gone);
                 self.held.add(&change.upserts)?;
-                SourceEvent::Changes(change.upserts, gone)
+                (SourceEvent::Changes(change.upserts, gone), memory)
             }
             "end" => {
                 let last: events::End = serde_json::from_str(&event.data).map_err(strange)?;
                 return Err(End::Lost(format!("the server ended the watch: {}", escape(&last.error, 300))));
             }
-            "server" => SourceEvent::Server(kept(serde_json::from_str(&event.data).map_err(strange)?)),
+            "server" => (SourceEvent::Server(kept(serde_json::from_str(&event.data).map_err(strange)?)), 0),
             _ => return Ok(()),
         };
         if event.id.as_ref().is_some_and(|id| id.len() <= MAX_CURSOR) {
@@ -349,10 +352,10 @@ impl Watch {
         }
         backoff.reset();
         self.events.send(SourceEvent::Link(Link::Live)).await.map_err(|_| End::Closed)?;
-        self.send(source_event, event.data.len()).await
+        self.send(source_event, event.data.len().max(memory)).await
     }
 
-    /// Sends an event of that size. The queue holds small events, or one large one.
+    /// Sends an event of that size, in bytes. The queue holds small events, or one large one.
     async fn send(&self, event: SourceEvent, size: usize) -> Result<(), End> {
         if size <= SMALL_EVENT {
             return self.events.send(event).await.map_err(|_| End::Closed);

@@ -172,7 +172,8 @@ pub(super) async fn send<T: DeserializeOwned>(
         too_much => plain(too_much.to_string()),
     })?;
     let strange = |error: &serde_json::Error| escape(&json_sentence(error), 200);
-    serde_json::from_slice(&bytes).map_err(|error| plain(format!("an answer of another version ({})", strange(&error))))
+    serde_json::from_slice(&bytes)
+        .map_err(|error| plain(format!("the answer is from another version of Portolan ({})", strange(&error))))
 }
 
 /// A refusal, in the server's words, or with what this client can do about it.

@@ -217,7 +217,7 @@ impl Follow {
                 self.send(SourceEvent::Outages(window, answer.map_err(|Lost(why)| why))).await
             }
             Request::Operate(number, _) => {
-                let message = "a file cannot act: give --server to probe, drain or deregister".into();
+                let message = "a file can only be viewed: use --server to probe, drain or deregister".into();
                 self.send(SourceEvent::OperationDone(number, Err(Refusal { code: Box::default(), message }))).await
             }
             Request::Retry => {

@@ -173,7 +173,7 @@ fn one_heartbeat() -> String {
 
 const RETRY: &str = "retryIntervalSeconds is longer than intervalSeconds; make it at most as long";
 
-const NO_REPORT: &str = "an endpoint that is adopted does not report by itself; probe it, or leave the check out";
+const NO_REPORT: &str = "adopted endpoints cannot send heartbeats; use another kind of check, or leave it out";
 
 /// On an instance: whether its own checks fit its URLs.
 pub(super) fn instance() -> Value {

@@ -43,7 +43,7 @@ struct Observation {
     changed: bool,
 }
 
-/// Of the installs that are observed.
+/// What is known about the other installs.
 #[derive(Debug, Default)]
 pub(super) struct Observations(HashMap<String, Observation>);
 

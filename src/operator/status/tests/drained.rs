@@ -52,7 +52,7 @@ fn a_service_whose_usable_instances_are_all_drained_is_not_ready() {
     assert_eq!((&*status.ready, status.state), ("2/2", Some(State::Healthy)), "health stays what it is");
     assert_eq!(
         status.conditions[1].message,
-        "clients get no instance, since each that they could use is drained, by its drain or a weight of 0; 2 of 2 instances are \
+        "clients get no instance, because every instance that they could use is drained or has a weight of 0; 2 of 2 instances are \
          healthy; drained: a, b"
     );
 }

@@ -57,15 +57,15 @@ fn the_check_that_decides_is_named_everywhere() {
     assert_eq!((&*down.instances[0].decided_by, &*down.instances[0].reason), ("db", "ConnectRefused"));
     let condition = |n: usize| down.conditions[n].message.clone();
     assert_eq!(condition(1), "1 of 2 instances is healthy; down: a (check db: ConnectRefused)");
-    assert!(condition(2).starts_with("a is down (check db: ConnectRefused): 3 fails in a row"), "{}", condition(2));
+    assert!(condition(2).starts_with("a is down (check db: ConnectRefused): 3 failures in a row"), "{}", condition(2));
     let notes: Vec<_> = notices(Some(&fine), &down).into_iter().map(|n| n.note).collect();
-    assert!(notes[1].starts_with("instance a is unhealthy (check db: ConnectRefused): 3 fails"), "{notes:?}");
+    assert!(notes[1].starts_with("instance a is unhealthy (check db: ConnectRefused): 3 failures"), "{notes:?}");
 
     let mut single = object.clone();
     single.spec.instances.pop();
     let [up, fallen] = [UP, DOWN].map(|verdict| status_with(&single, &[verdict], NOW, decided));
     let notes: Vec<_> = notices(Some(&up), &fallen).into_iter().map(|n| n.note).collect();
-    assert!(notes[0].contains("down: a (check db: ConnectRefused): 3 fails in a row"), "{notes:?}");
+    assert!(notes[0].contains("down: a (check db: ConnectRefused): 3 failures in a row"), "{notes:?}");
 }
 
 #[test]

@@ -32,7 +32,7 @@ pub(crate) fn alert(error: &io::Error) -> Option<Ending> {
 
 const NO_PROTOCOL: &str =
     "the server refuses the protocol of this check over TLS: http checks speak HTTP/1.1, grpc checks HTTP/2";
-const OLD_VERSION: &str = "the server offers no version of TLS that is spoken here; enable TLS 1.2 or 1.3 there";
+const OLD_VERSION: &str = "the server offers no TLS version that Portolan supports; enable TLS 1.2 or 1.3 there";
 const NOTHING_IN_COMMON: &str = "the server has no cipher suite or kind of key in common with this one; enable ECDHE with AES-GCM or \
                                  ChaCha20 there, and a key of RSA with 2048 to 8192 bits, P-256, P-384, P-521 or Ed25519";
 
@@ -75,7 +75,7 @@ fn certificate(why: &CertificateError) -> String {
             "the server's certificate is not made for servers; its extended key usage lacks serverAuth"
         }
         E::UnsupportedSignatureAlgorithmContext { .. } | E::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
-            "the server's certificate is signed in a way that is not verified here (SHA-1, or a rare curve); issue another"
+            "the server's certificate has a signature that Portolan does not support (SHA-1, or a rare curve); issue another"
         }
         E::UnhandledCriticalExtension => "the server's certificate has a critical extension that is not understood",
         E::BadEncoding => "the server's certificate cannot be read",

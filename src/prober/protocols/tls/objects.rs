@@ -1,4 +1,4 @@
-//! Certificates from objects of the cluster, as far as a check names some.
+//! Certificates from ConfigMaps and Secrets that a check names.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;

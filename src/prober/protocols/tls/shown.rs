@@ -1,4 +1,4 @@
-//! When the certificate that a server shows expires, also where it is refused.
+//! The expiry date of the certificate that a server presents, even if the check refuses it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
