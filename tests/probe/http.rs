@@ -446,5 +446,5 @@ async fn a_long_message_keeps_its_first_words() {
     let server = Server::answering(answer(500)).await;
     let outcome = probe(&server.http(&format!("/{}", "p".repeat(500)))).await;
     assert_fail(&outcome, Reason::UnexpectedStatus);
-    assert!(outcome.message.starts_with("status 500, wants 2xx"), "{}", outcome.message);
+    assert!(outcome.message.starts_with("status 500, expected 2xx"), "{}", outcome.message);
 }

@@ -70,7 +70,7 @@ use crate::telemetry::metrics::Metrics;
 use accounts::Accounts;
 use authenticator::Authenticator;
 use browser::BrowserRules;
-use quotas::Quotas;
+use quotas::{AnswerSize, Quotas};
 use token::{Bearer, TokenRules};
 
 /// The settings of access.
@@ -398,7 +398,8 @@ impl Access {
     /// spends them from the larger quota.
     pub fn charge(&self, admitted: &mut Admitted, bytes: usize, uncounted: bool) {
         if let Some(quotas) = self.quotas.as_ref().filter(|_| admitted.class.limit().is_some()) {
-            quotas.charge(admitted.principal.client, admitted.rate.as_mut(), bytes, uncounted);
+            let answer = AnswerSize { bytes, to_a_write: admitted.class.is_change(), uncounted };
+            quotas.charge(admitted.principal.client, answer, admitted.rate.as_mut());
         }
     }
 

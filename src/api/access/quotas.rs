@@ -14,7 +14,7 @@ use crate::api::http::envelope::ApiError;
 use crate::model::time::{Clock, UnixMs};
 use crate::telemetry::metrics::Metrics;
 
-/// Clients that have a bucket of their own at once; further ones share one. About 5 MB for each of the six limits.
+/// Clients that have a bucket of their own at once; further ones share one. About 5 MB for each of the seven limits.
 const MAX_CLIENTS: usize = 65_536;
 /// The larger quota, as a multiple of the quota.
 const UNCOUNTED: u32 = 20;
@@ -45,10 +45,21 @@ impl Quota {
     }
 }
 
+/// What an answer costs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AnswerSize {
+    pub(super) bytes: usize,
+    pub(super) to_a_write: bool,
+    /// Whether its request counts in the larger quota.
+    pub(super) uncounted: bool,
+}
+
 #[derive(Debug)]
 pub(super) struct Quotas {
     writes: Option<Quota>,
     reads: Option<Quota>,
+    /// The part of the reads that answers to writes count as. Only these delay further writes.
+    answers: Option<Box<RateLimiter>>,
     heartbeats: Option<RateLimiter>,
     failed: RateLimiter,
     metrics: Metrics,
@@ -62,6 +73,7 @@ impl Quotas {
         Some(Self {
             writes: writes.map(|quota| Quota::new(Limit::Writes, quota)),
             reads: reads.map(|quota| Quota::new(Limit::Reads, quota)),
+            answers: reads.map(|quota| Box::new(RateLimiter::new(quota, MAX_CLIENTS))),
             heartbeats: writes.map(|quota| RateLimiter::new(quota.saturating_mul(HEARTBEATS), MAX_CLIENTS)),
             failed: RateLimiter::new(writes.unwrap_or(FAILED), MAX_CLIENTS),
             metrics,
@@ -81,7 +93,7 @@ impl Quotas {
     }
 
     /// Takes one request. One that may turn out uncounted takes from the larger quota when this one is spent, a separate one takes from the
-    /// larger quota alone. A write also waits while its client owes reads. None where there is no limit.
+    /// larger quota alone. A write also waits while its client owes reads for the answers to earlier ones. None where there is no limit.
     pub(super) fn spend(
         &self,
         client: ClientKey,
@@ -94,14 +106,21 @@ impl Quotas {
         }
         if limit == Limit::Writes
             && counting != Counting::Removals
-            && let Some(wait) = self.reads.as_ref().and_then(|reads| reads.counted.overdue(client, now))
+            && let Some(wait) = self.answers.as_ref().and_then(|answers| answers.overdue(client, now))
         {
             return self.spend_owing(client, counting, wait).map(Some);
         }
         let Some(quota) = self.quota(limit) else { return Ok(None) };
         if matches!(counting, Counting::Separate | Counting::Removals) {
             let taken = quota.uncounted.spend(client, now);
-            taken.map_err(|refused| self.too_often(client, limit, refused))?;
+            taken.map_err(|refused| {
+                let most = u64::from(quota.per_minute) * u64::from(UNCOUNTED);
+                let (what, setting) = (limit.as_str(), limit.setting());
+                self.too_often(client, limit, refused).hint(format!(
+                    "{} may make {most} {what} of this kind a minute, {UNCOUNTED} times what {setting} sets",
+                    Named(client)
+                ))
+            })?;
             return Ok(Some(RateSnapshot { limit, remaining: quota.counted.left(client, now), spent: None }));
         }
         match quota.counted.spend(client, now) {
@@ -113,7 +132,7 @@ impl Quotas {
         }
     }
 
-    /// Takes a write of a client that owes reads. Only a renewal may go on, so that no lease expires for it.
+    /// Takes a write of a client that owes reads for answers. Only a renewal may go on, so that no lease expires for it.
     fn spend_owing(&self, client: ClientKey, counting: Counting, wait: Duration) -> Result<RateSnapshot, ApiError> {
         if counting != Counting::UnlessUnchanged {
             return Err(self.too_often(client, Limit::Reads, QuotaSpent { wait }));
@@ -160,12 +179,19 @@ impl Quotas {
     }
 
     /// Takes what an answer's size counts as, always in reads; from their larger quota where the request itself counts there.
-    pub(super) fn charge(&self, client: ClientKey, rate: Option<&mut RateSnapshot>, bytes: usize, uncounted: bool) {
-        let more = u32::try_from(bytes / BYTES_OF_A_READ).unwrap_or(u32::MAX);
+    pub(super) fn charge(&self, client: ClientKey, answer: AnswerSize, rate: Option<&mut RateSnapshot>) {
+        let more = u32::try_from(answer.bytes / BYTES_OF_A_READ).unwrap_or(u32::MAX);
         let Some(quota) = self.reads.as_ref().filter(|_| more > 0) else { return };
-        let limiter = if uncounted { &quota.uncounted } else { &quota.counted };
-        limiter.charge(client, self.now(), more);
-        if let Some(rate) = rate.filter(|rate| rate.limit == Limit::Reads && !uncounted) {
+        let now = self.now();
+        let limiter = if answer.uncounted { &quota.uncounted } else { &quota.counted };
+        limiter.charge(client, now, more);
+        if answer.uncounted {
+            return;
+        }
+        if let Some(answers) = self.answers.as_ref().filter(|_| answer.to_a_write) {
+            answers.charge(client, now, more);
+        }
+        if let Some(rate) = rate.filter(|rate| rate.limit == Limit::Reads) {
             rate.remaining = rate.remaining.saturating_sub(more);
         }
     }

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::object::{ObjectRef, Seen};
 use crate::model::ports::Leadership;
 use crate::model::text;
+use crate::operator::kubernetes::outage::concerns_all;
 use crate::operator::kubernetes::rights::lacks_rights;
 use crate::operator::status_writer::FIELD_MANAGER;
 
@@ -98,7 +99,7 @@ fn outcome_of(error: Error) -> WriteOutcome {
                 409 => WriteOutcome::Conflict,
                 404 => WriteOutcome::NotFound,
                 403 if lacks_rights(&status.message) => WriteOutcome::Forbidden(why),
-                401 | 429 | 502..=504 => WriteOutcome::Unavailable(why),
+                _ if concerns_all(&status) => WriteOutcome::Unavailable(why),
                 _ => WriteOutcome::Refused(why),
             }
         }
@@ -114,10 +115,16 @@ mod tests {
 
     #[test]
     fn only_an_answer_that_concerns_all_writes_makes_them_wait() {
-        for (code, concerns_all) in
-            [(401, true), (403, false), (422, false), (429, true), (500, false), (502, true), (503, true), (504, true)]
-        {
-            let status = json!({ "status": "Failure", "reason": "", "code": code, "message": "" });
+        let webhook = "failed calling webhook";
+        for (code, message, concerns_all) in [
+            (401, "", true),
+            (403, "", false),
+            (422, "", false),
+            (500, "", true),
+            (500, webhook, false),
+            (503, "", true),
+        ] {
+            let status = json!({ "status": "Failure", "reason": "", "code": code, "message": message });
             let outcome = outcome_of(Error::Api(serde_json::from_value(status).expect("a status")));
             let kind = (matches!(outcome, WriteOutcome::Unavailable(_)), matches!(outcome, WriteOutcome::Refused(_)));
             assert_eq!(kind, (concerns_all, !concerns_all), "{code}: {outcome:?}");

@@ -5,13 +5,14 @@
 //! 1. [`client`]: finds the API and makes the client. [`health`]: when it last answered.
 //! 2. [`epoch`]: which cluster's registry this is.
 //! 3. [`list_watch`]: the loop of list and watch that all share. [`follow`]: that of the kinds that are not ours.
-//! 4. [`rights`]: whether a refusal is for lack of rights.
+//! 4. [`rights`]: whether a refusal is for lack of rights. [`outage`]: whether it concerns all writes.
 
 pub mod client;
 pub mod epoch;
 pub(in crate::operator) mod follow;
 pub mod health;
 pub(in crate::operator) mod list_watch;
+pub(in crate::operator) mod outage;
 pub(in crate::operator) mod rights;
 
 /// The name of the Lease by which the replicas elect their leader.

@@ -12,6 +12,7 @@ use super::object::Owner;
 use crate::model::ports::Leadership;
 use crate::model::text;
 use crate::operator::crd::ServiceResource;
+use crate::operator::kubernetes::outage::concerns_all;
 use crate::operator::kubernetes::rights::lacks_rights;
 
 /// Time for an answer.
@@ -152,7 +153,7 @@ fn error_of(error: kube::Error) -> WriteError {
                 409 if status.reason == "AlreadyExists" => WriteError::Taken(why),
                 409 => WriteError::Conflict,
                 403 if lacks_rights(&status.message) => WriteError::Forbidden(why),
-                401 | 429 | 502..=504 => WriteError::Unavailable(why),
+                _ if concerns_all(&status) => WriteError::Unavailable(why),
                 _ => WriteError::Refused(why),
             }
         }

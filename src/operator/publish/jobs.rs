@@ -137,9 +137,10 @@ mod tests {
         }
     }
 
-    /// Jobs at an API server that answers each request with this code.
+    /// Jobs at an API server that answers each request with this code, as when it cannot call a webhook.
     fn jobs(code: u16) -> Jobs {
-        let status = json!({ "kind": "Status", "status": "Failure", "message": "", "reason": "", "code": code });
+        let message = "failed calling webhook";
+        let status = json!({ "kind": "Status", "status": "Failure", "message": message, "reason": "", "code": code });
         let answer = move |_: http::Request<Body>| {
             std::future::ready(Response::builder().status(code).body(Body::from(status.to_string().into_bytes())))
         };

@@ -17,6 +17,8 @@ use crate::model::ports::{LookupError, NameAddresses, NameLookup};
 const INTERVAL: Duration = Duration::from_secs(5);
 /// For how long a name that resolved before may not exist: name servers are changed by deleting and adding.
 const GONE_AFTER: Duration = Duration::from_secs(30);
+/// For how long the addresses of a family without an answer stay: some servers never answer for a family without addresses.
+const UNANSWERED_FOR: Duration = Duration::from_mins(1);
 /// Most lookups at once.
 const MAX_LOOKUPS: usize = 16;
 
@@ -36,6 +38,8 @@ struct Known {
     lookup: Lookup,
     /// Since when there is no such name.
     missing_since: Option<Instant>,
+    /// Since when the resolver answers for one family only.
+    partial_since: Option<Instant>,
 }
 
 impl Names {
@@ -59,7 +63,7 @@ impl Names {
         for name in names.difference(before) {
             let known = self.known.entry(name.clone()).or_insert_with(|| {
                 self.due.insert((now, name.clone()));
-                Known { users: HashSet::new(), lookup: Lookup::Unknown, missing_since: None }
+                Known { users: HashSet::new(), lookup: Lookup::Unknown, missing_since: None, partial_since: None }
             });
             known.users.insert(key.clone());
         }
@@ -108,10 +112,16 @@ impl Known {
         match answer {
             Ok(found) => {
                 self.missing_since = None;
-                Lookup::Found(self.with_unanswered(&found))
+                self.partial_since = (!found.complete).then(|| self.partial_since.unwrap_or(now));
+                match self.partial_since {
+                    Some(since) if now < since + UNANSWERED_FOR => Lookup::Partly(self.with_known(&found.addresses)),
+                    _ => Lookup::Found(sorted(found.addresses.iter())),
+                }
             }
             // Nothing new is known.
-            Err(LookupError::NoAnswer) if matches!(self.lookup, Lookup::Found(_) | Lookup::Missing) => {
+            Err(LookupError::NoAnswer)
+                if matches!(self.lookup, Lookup::Found(_) | Lookup::Partly(_) | Lookup::Missing) =>
+            {
                 self.lookup.clone()
             }
             Err(LookupError::NotFound) if now < *self.missing_since.get_or_insert(now) + GONE_AFTER => Lookup::Missing,
@@ -121,14 +131,14 @@ impl Known {
 }
 
 impl Known {
-    /// The addresses of a name, with those known of a family that the resolver left without an answer.
-    fn with_unanswered(&self, found: &NameAddresses) -> Arc<[IpAddr]> {
+    /// The addresses of one family, with those known of the other.
+    fn with_known(&self, found: &[IpAddr]) -> Arc<[IpAddr]> {
         let known = match &self.lookup {
-            Lookup::Found(known) if !found.complete => &**known,
+            Lookup::Found(known) | Lookup::Partly(known) => &**known,
             _ => &[],
         };
-        let answered = |of: &IpAddr| found.addresses.iter().any(|address| address.is_ipv4() == of.is_ipv4());
-        sorted(found.addresses.iter().chain(known.iter().filter(|known| !answered(known))))
+        let answered = |of: &IpAddr| found.iter().any(|address| address.is_ipv4() == of.is_ipv4());
+        sorted(found.iter().chain(known.iter().filter(|known| !answered(known))))
     }
 }
 
@@ -186,13 +196,26 @@ mod tests {
     }
 
     #[test]
-    fn a_family_without_an_answer_keeps_its_addresses() {
+    fn a_family_without_an_answer_keeps_its_addresses_for_a_minute() {
         let ips = |of: &[&str]| -> Vec<IpAddr> { of.iter().map(|ip| ip.parse().expect("an address")).collect() };
         let (old, new) = (ips(&["192.0.2.1", "2001:db8::1"]), ips(&["192.0.2.2"]));
-        let mut known = Known { users: HashSet::new(), lookup: Lookup::Found(sorted(old.iter())), missing_since: None };
-        let mut after =
-            |complete| known.after(Ok(NameAddresses { addresses: new.clone().into(), complete }), Instant::now());
-        assert_eq!(after(false), Lookup::Found(ips(&["192.0.2.2", "2001:db8::1"]).into()));
-        assert_eq!(after(true), Lookup::Found(new.clone().into()), "the name has no address of the other family now");
+        let lookup = Lookup::Found(sorted(old.iter()));
+        let mut known = Known { users: HashSet::new(), lookup, missing_since: None, partial_since: None };
+        let began = Instant::now();
+        let mut after = |complete, seconds| {
+            let found = NameAddresses { addresses: new.clone().into(), complete };
+            let lookup = known.after(Ok(found), began + Duration::from_secs(seconds));
+            known.lookup = lookup.clone();
+            lookup
+        };
+        let both = Lookup::Partly(ips(&["192.0.2.2", "2001:db8::1"]).into());
+        assert_eq!([after(false, 0), after(false, 59)], [both.clone(), both]);
+        assert_eq!(after(false, 60), Lookup::Found(new.clone().into()), "it never answers for that family");
+        assert_eq!(after(true, 61), Lookup::Found(new.clone().into()));
+        assert_eq!(
+            after(false, 62),
+            Lookup::Partly(new.clone().into()),
+            "a new leader may still know more by what is published"
+        );
     }
 }

@@ -37,6 +37,8 @@ pub(super) struct CoreService {
 pub(super) enum Lookup {
     /// Its last addresses.
     Found(Arc<[IpAddr]>),
+    /// The same, while the resolver does not answer for the other family.
+    Partly(Arc<[IpAddr]>),
     /// The name server says that there is no such name, but not for long.
     Missing,
     /// It has none.
@@ -219,6 +221,11 @@ fn addresses(input: &PlanInput<'_>, instance: &Instance, port: u16) -> Result<Ve
         Host::Ip(ip) => vec![ip.to_canonical()],
         Host::Name(name) => match (input.names)(name) {
             Lookup::Found(found) => found.iter().map(IpAddr::to_canonical).collect(),
+            Lookup::Partly(found) => {
+                let held = as_published(input, instance, port, "").unwrap_or_default();
+                let unanswered = held.into_iter().filter(|held| found.iter().all(|ip| ip.is_ipv4() != held.is_ipv4()));
+                found.iter().map(IpAddr::to_canonical).chain(unanswered).collect()
+            }
             Lookup::Failed(error @ (LookupError::NotFound | LookupError::TooMany)) => return Err(error.to_string()),
             // The probes resolve it, too: health decides whether what is published stays ready.
             Lookup::Missing => as_published(input, instance, port, &LookupError::NotFound.to_string())?,
@@ -394,6 +401,11 @@ mod tests {
             assert_eq!(shown(&plan), [("192.0.2.5".to_owned(), true, false)]);
             assert!(planned_over(named(), &|_| unknown.clone(), false, &[]).wanted.is_empty());
         }
+        let other = || Lookup::Partly([IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1])].into());
+        let partly = planned_over(named(), &|_| other(), false, std::slice::from_ref(&slice));
+        let kept = partly.wanted.values().map(|endpoint| (endpoint.address, endpoint.state.ready()));
+        let new = IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]);
+        assert_eq!(kept.collect::<Vec<_>>(), [(IpAddr::from([192, 0, 2, 5]), true), (new, true)]);
         let found = |ips: &[[u8; 4]]| Lookup::Found(ips.iter().map(|ip| IpAddr::from(*ip)).collect());
         let gone = |_: &str| Lookup::Failed(LookupError::NotFound);
         assert!(planned_over(named(), &gone, false, std::slice::from_ref(&slice)).wanted.is_empty());

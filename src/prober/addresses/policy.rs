@@ -42,8 +42,8 @@ pub enum Rule {
     Hard(&'static str, &'static str),
     /// This server's own listener, whatever the settings: its port.
     Own(u16),
-    /// Perhaps this server's own listener: the system has no descriptor or buffer left to say which addresses are local. All other rules
-    /// allow it.
+    /// Perhaps this server's own listener: the system does not tell which addresses are local, for example for lack of descriptors. All other
+    /// rules allow it.
     PerhapsOwn(u16),
     /// An entry of `PORTOLAN_PROBE_DENY`.
     DenyList(IpNet),
@@ -88,8 +88,8 @@ impl fmt::Display for Denied {
             ),
             Rule::PerhapsOwn(port) => write!(
                 f,
-                ": whether port {port} there is this server's own cannot be found out now, because this machine has no file descriptor or \
-                 buffer left; try again"
+                ": whether port {port} there is this server's own cannot be found out now, because the system does not tell which addresses \
+                 are local, for example for lack of file descriptors; try again"
             ),
             Rule::DenyList(net) => {
                 write!(f, " is in {net} of PORTOLAN_PROBE_DENY; take that entry out to allow it")
@@ -276,7 +276,7 @@ mod tests {
         let url = |text: &str| EndpointUrl::base(text).expect("a URL");
         let (ours, theirs) = (url("http://10.0.0.7:8080"), url("http://10.0.0.7:8081"));
         let undecided = policy.undecided(&ours).expect("undecided");
-        assert!(undecided.ends_with("has no file descriptor or buffer left; try again"), "{undecided}");
+        assert!(undecided.ends_with("for example for lack of file descriptors; try again"), "{undecided}");
         assert_eq!((policy.admit(&ours), policy.undecided(&theirs)), (Ok(()), None), "its probes judge again");
         assert_eq!(policy.undecided(&url("http://127.0.0.1:8080")), None);
         assert_eq!(PublishPolicy::new(&policy, Vec::new()).publishable([10, 0, 0, 7].into(), 8080), Ok(()));

@@ -7,13 +7,15 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::Departure;
 use crate::catalog::Catalog;
 use crate::model::lease::Ends;
+use crate::model::name::InstanceName;
 use crate::model::outcome::Health;
 use crate::model::ports::{Caller, Leadership, Registrar, Removal, RemovalScope, ServiceRef, WriteError};
-use crate::model::service::{Owner, Source};
+use crate::model::service::{InstanceId, Owner, Source};
 use crate::telemetry::metrics::Metrics;
 
 /// Least time between two removals: at most a hundred a second.
@@ -68,12 +70,11 @@ impl Remover {
 
     async fn remove(&self, departure: Departure) {
         let Some(removal) = self.removal(&departure) else { return };
-        let Departure { key, instance, why, lease, .. } = departure;
+        let Departure { key, service, id, instance, why, lease, .. } = departure;
         let caller = Caller { owner: Owner::Anonymous, admin: true };
         let removed = self.registrar.deregister(removal, caller).await;
-        if removed.is_err()
-            && let Some((lease, _)) = &lease
-        {
+        let stays = removed.is_err() || self.lists(&service, &instance, id);
+        if stays && let Some((lease, _)) = &lease {
             lease.stay();
         }
         match removed {
@@ -92,6 +93,13 @@ impl Remover {
                 tracing::warn!(service = %key, %instance, "could not be removed, and is tried again ({why}): {error}");
             }
         }
+    }
+
+    /// Whether the instance is still there: in a cluster, a removal and a registration that are written together leave it as it was.
+    fn lists(&self, service: &Uuid, name: &InstanceName, id: InstanceId) -> bool {
+        let snapshot = self.catalog.read();
+        let instance = snapshot.by_id(service).and_then(|entry| entry.service().instance(name.as_str()));
+        instance.is_some_and(|instance| instance.id == id)
     }
 
     /// The removal, if the decision still stands. From then on a lease that was not renewed counts as leaving, until a removal fails: nothing

@@ -55,11 +55,11 @@ async fn a_missing_right_is_named() {
 }
 
 #[tokio::test]
-async fn a_node_that_is_dead_is_no_riddle() {
+async fn a_dead_node_is_named_as_the_likely_cause() {
     let mut place = Place::new().await;
     place.pod("a", 1).await;
     place.node.kill().expect("killed");
-    place.says(place.plane.admin(), 3, &["no stream to the pod a", "is its node well"]).await;
+    place.says(place.plane.admin(), 3, &["no stream to the pod a", "is the pod running, and its node healthy"]).await;
 }
 
 #[tokio::test]

@@ -120,6 +120,14 @@ impl AccountKeys {
         Ok(())
     }
 
+    async fn read_or_recall(&self) -> Result<(), AuthorityError> {
+        let read = self.read().await;
+        if read.is_err() {
+            self.recall().await;
+        }
+        read
+    }
+
     /// Puts the keys that an earlier run read into force, unless this one has read some.
     async fn recall(&self) {
         if self.current().generation > 0 {
@@ -174,11 +182,8 @@ impl KeysRefresher {
         loop {
             let read = tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
-                read = keys.read() => read,
+                read = keys.read_or_recall() => read,
             };
-            if read.is_err() {
-                keys.recall().await;
-            }
             if let Err(error) = &read
                 && !failing
             {

@@ -103,6 +103,16 @@ fn what_is_not_counted_is_bounded_apart() {
 }
 
 #[test]
+fn a_refused_drain_names_the_limit_of_drains() {
+    let world = World::open();
+    let drain = Ask::new("PUT", "/api/v1/services/x/instances/a/drain");
+    assert_eq!((0..2000).take_while(|_| world.ask(&drain).is_ok()).count(), 1200);
+    let refused = world.ask(&drain).expect_err("they are spent");
+    let hint = refused.hinted().expect("a hint");
+    assert!(hint.contains("1200 writes of this kind a minute, 20 times what PORTOLAN_RATE_LIMIT_PER_MINUTE"), "{hint}");
+}
+
+#[test]
 fn reads_and_writes_have_limits_of_their_own() {
     let world = World::open();
     assert_eq!(spend_all(&world, &Ask::discover()), 60);
@@ -172,7 +182,7 @@ fn a_client_that_only_writes_waits_for_what_it_was_sent() {
 }
 
 #[test]
-fn a_debt_of_reads_ends_no_lease_and_keeps_no_program_from_leaving() {
+fn a_debt_for_answers_ends_no_lease_and_keeps_no_program_from_leaving() {
     for writes in [Some(60), None] {
         let (world, _) = after_a_large_drain(AccessSettings { rate_per_minute: writes, ..settings() });
         for (method, target) in [
@@ -188,6 +198,17 @@ fn a_debt_of_reads_ends_no_lease_and_keeps_no_program_from_leaving() {
         let renewals = (0..2000).take_while(|_| renew().is_ok()).count();
         let expected = if writes.is_some() { 1250..=1260 } else { 2000..=2000 };
         assert!(expected.contains(&renewals), "{renewals} renewals passed");
+    }
+}
+
+#[test]
+fn reads_alone_never_keep_a_client_from_writing() {
+    let world = World::open();
+    let mut admitted = world.ask(&Ask::discover()).expect("the first");
+    world.access.charge(&mut admitted, LARGE, false);
+    assert_eq!(world.code(&Ask::discover()), "rate_limited");
+    for ask in [Ask::register(), Ask::new("PUT", "/api/v1/services/x/instances/a/drain")] {
+        assert_eq!(world.code(&ask), "admitted");
     }
 }
 
