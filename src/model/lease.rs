@@ -46,6 +46,8 @@ pub struct Situation {
     pub lasted: Option<Duration>,
     /// The time since the program was heard last; only of a lease.
     pub silent: Duration,
+    /// The time for which the lease holds after that; zero without a lease.
+    pub ttl: Duration,
     /// Whether it is the last instance of its service.
     pub last: bool,
 }
@@ -91,6 +93,12 @@ pub fn terms(source: Source, spec: &InstanceSpec, default: Option<Duration>) -> 
 /// Decides whether a registration ends now.
 pub fn decide(terms: &Terms, situation: &Situation) -> Decision {
     let Some(lasted) = situation.lasted else { return Decision::Stay };
+    // Renewed since it expired: the engine has yet to handle that report, or had no room for it.
+    if let Some(left) = situation.ttl.checked_sub(situation.silent).filter(|left| !left.is_zero())
+        && terms.ends == Ends::Silence
+    {
+        return Decision::Wait(left);
+    }
     if let Some(left) = terms.after.checked_sub(lasted).filter(|left| !left.is_zero()) {
         return Decision::Wait(left);
     }
@@ -144,6 +152,19 @@ mod tests {
     }
 
     #[test]
+    fn a_lease_that_was_renewed_since_it_expired_holds() {
+        let terms = |ends| Terms { ends, after: seconds(60), asked: true };
+        let heard =
+            |silent| Situation { lasted: Some(seconds(90)), silent: seconds(silent), ttl: seconds(30), last: true };
+        assert_eq!(decide(&terms(Ends::Silence), &heard(1)), Decision::Wait(seconds(29)));
+        let removed = |reason| Decision::Remove(reason);
+        let silence = removed(RemovalReason::LeaseNotRenewed(seconds(90)));
+        assert_eq!(decide(&terms(Ends::Silence), &heard(30)), silence);
+        let failure = removed(RemovalReason::Unhealthy(seconds(90)));
+        assert_eq!(decide(&terms(Ends::Failure), &heard(1)), failure, "no lease decides");
+    }
+
+    #[test]
     fn a_lease_has_ten_ttls_and_at_least_five_minutes() {
         for (ttl, given, after) in [(5, None, 300), (60, None, 600), (60, Some(90), 90), (86_400, None, 864_000)] {
             let of_lease = Terms { ends: Ends::Silence, after: seconds(after), asked: given.is_some() };
@@ -157,8 +178,9 @@ mod tests {
     }
 
     fn any_situation() -> impl Strategy<Value = Situation> {
-        (prop::option::of(0_u64..40_000_000), 0_u64..40_000_000, any::<bool>())
-            .prop_map(|(lasted, silent, last)| Situation { lasted: lasted.map(seconds), silent: seconds(silent), last })
+        (prop::option::of(0_u64..40_000_000), 0_u64..40_000_000, any::<bool>()).prop_map(|(lasted, silent, last)| {
+            Situation { lasted: lasted.map(seconds), silent: seconds(silent), ttl: Duration::ZERO, last }
+        })
     }
 
     proptest! {

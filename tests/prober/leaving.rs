@@ -321,22 +321,3 @@ async fn after_a_removal_that_removed_nothing_renewals_count_again() {
         assert_eq!(rig.health("user").0, Health::Healthy);
     }
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_heard_at_the_last_moment_stays() {
-    let hand = Hand::start();
-    let rig = hand.rig(ProberSettings::default());
-    let names: Vec<String> = (0..60).map(|n| format!("user-{n}")).collect();
-    for name in &names {
-        rig.register_spec(name, asking(leased(30), 60)).await;
-    }
-    hand.pass(&rig, seconds(88)).await;
-    // From now on the engine may decide about them, in any order with what it hears.
-    hand.jump(seconds(4));
-    let (heard, late): (Vec<_>, Vec<_>) =
-        names.iter().partition(|name| beat(&rig, name, BeatStatus::Pass, None).is_ok());
-    until("the others leave", || !late.iter().any(|name| is_listed(&rig, name))).await;
-    for name in heard {
-        rig.until_health(name, Health::Healthy).await;
-    }
-}

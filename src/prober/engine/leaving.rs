@@ -63,16 +63,11 @@ impl Prober {
         let Some(terms) = self.terms_of(&entry, at) else { return self.departures.end(id) };
         // Read once: what is heard from now on must change it for the remover.
         let lease = checks.iter().find_map(Tracked::lease).map(|lease| (Arc::clone(lease), lease.heard()));
-        // Renewed since it expired: the engine has yet to handle that report, or it was refused for lack of room.
-        if let (Ends::Silence, Some((lease, heard))) = (terms.ends, &lease)
-            && heard.plus(lease.ttl) > now
-        {
-            return self.departures.postpone(id, heard.plus(lease.ttl));
-        }
         let span = self.departures.since(id).filter(|_| fails(checks, &terms)).map(|since| now.since(since));
         let situation = Situation {
             lasted: span,
             silent: lease.as_ref().map_or(Duration::ZERO, |(_, heard)| now.since(*heard)),
+            ttl: lease.as_ref().map_or(Duration::ZERO, |(lease, _)| lease.ttl),
             last: entry.service().instances.len() == 1,
         };
         match decide(&terms, &situation) {
