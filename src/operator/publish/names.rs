@@ -128,9 +128,7 @@ impl Known {
             Err(error) => Lookup::Failed(error),
         }
     }
-}
 
-impl Known {
     /// The addresses of one family, with those known of the other.
     fn with_known(&self, found: &[IpAddr]) -> Arc<[IpAddr]> {
         let known = match &self.lookup {
