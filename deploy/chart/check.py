@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -91,6 +92,22 @@ def equal(what, source, *flags):
 
 def server_version():
     return json.loads(kubectl("version", "-o", "json"))["serverVersion"]["gitVersion"]
+
+
+def another_namespace():
+    """The alert about leaders is about the release's own namespace, as about the one in the settings of deploy/monitoring."""
+    flags = ("--kube-version", server_version(), "--set", "monitoring.enabled=true", "--show-only", "templates/monitoring.yaml")
+    rendered = run(HELM, "template", "portolan", CHART, "--namespace", "registry", *flags)
+    with tempfile.TemporaryDirectory() as folder:
+        copy = pathlib.Path(folder) / "monitoring"
+        shutil.copytree(ROOT / "deploy/monitoring", copy)
+        shutil.copytree(ROOT / "deploy/labels", pathlib.Path(folder) / "labels")
+        settings = copy / "settings.yaml"
+        settings.write_text(settings.read_text().replace("namespace: portolan", "namespace: registry"))
+        built = kubectl("kustomize", str(copy))
+    assert objects(rendered) == objects(built), rendered
+    assert built.count("registry") > 3 and 'namespace="portolan"' not in built, built
+    say("the objects of monitoring follow the release's namespace")
 
 
 def beside_tls():
@@ -232,6 +249,7 @@ def main():
     folder = overlay({}, "metrics-port", "tls")
     both = ("--set", "tls.enabled=true", "--set", "metricsPort.enabled=true")
     same += equal("metricsPort and tls", os.path.relpath(folder, ROOT / "deploy"), "--include-crds", *both)
+    another_namespace()
     beside_tls()
     kinds = {"workload-entries": "workloadEntries", "external-workloads": "externalWorkloads", "dns-endpoints": "dnsEndpoints"}
     for component, value in kinds.items():

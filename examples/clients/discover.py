@@ -1,7 +1,7 @@
 """Finds the healthy instances of a service, even while Portolan is unavailable. Python 3.8, standard library only."""
 import json, os, random, urllib.error, urllib.parse, urllib.request
 
-DISCOVER = os.environ.get("PORTOLAN_SERVER", "http://127.0.0.1:8080") + "/api/v1/services/discover?"
+DISCOVER = os.environ.get("PORTOLAN_SERVER", "http://127.0.0.1:8080").rstrip("/") + "/api/v1/services/discover?"
 last_good = {}
 
 def discover(name, **selection):

@@ -1,7 +1,7 @@
 """Keeps a program registered with Portolan while it runs. Python 3.8, standard library only."""
 import atexit, contextlib, json, os, pathlib, random, signal, sys, threading, urllib.error, urllib.request
 
-SERVICES = os.environ.get("PORTOLAN_SERVER", "http://127.0.0.1:8080") + "/api/v1/services"
+SERVICES = os.environ.get("PORTOLAN_SERVER", "http://127.0.0.1:8080").rstrip("/") + "/api/v1/services"
 TOKEN_FILE = os.environ.get("PORTOLAN_TOKEN_FILE")
 
 def call(method, path, body=None, headers={}):

@@ -99,6 +99,7 @@ pub(super) fn dial_settings(
         ca_dir: settings.ca_dir.clone(),
         resolver: ResolverSettings::System,
         lookups: descriptors.lookups(),
+        spare_connections: descriptors.spare(descriptors.probes(settings.probe_concurrency)),
         metrics: metrics.clone(),
         ..DialSettings::default()
     }
@@ -128,6 +129,7 @@ pub(super) fn conn_settings(
     tls: Option<ServerTls>,
 ) -> ConnSettings {
     let defaults = ConnSettings::default();
+    let probes = descriptors.probes(settings.probe_concurrency);
     ConnSettings {
         unshared: settings.trusted_proxies.clone(),
         reachability,
@@ -135,7 +137,7 @@ pub(super) fn conn_settings(
         grace: tasks::grace(settings.shutdown.saturating_sub(settings.drain)),
         ..defaults
     }
-    .with_connections(descriptors.connections(descriptors.probes(settings.probe_concurrency)))
+    .with_connections(descriptors.connections(probes + descriptors.spare(probes)))
 }
 
 /// The server's TLS; `None` where it speaks plain HTTP.

@@ -269,7 +269,7 @@ impl Startup {
         if !settings.bind_address_given {
             tracing::info!(
                 "listening on loopback only, because auth is off: set ENABLE_AUTH=true and JWT_SECRET to listen on all addresses \
-                 with tokens, or PORTOLAN_BIND_ADDRESS=0.0.0.0 to let everyone who can reach this machine write"
+                 with tokens, or PORTOLAN_BIND_ADDRESS=0.0.0.0 to accept writes from everyone who can reach this machine"
             );
         } else if !address.ip().is_loopback() {
             tracing::warn!(

@@ -9,7 +9,7 @@ use super::render::{self, Rendered, Variant};
 use crate::model::availability::Standing;
 use crate::model::outcome::{Health, Reason};
 use crate::model::replica::Replica;
-use crate::model::service::{Instance, Owner, Service};
+use crate::model::service::{Instance, Owner, Service, reason_of};
 use crate::model::text::Short;
 use crate::model::time::UnixMs;
 
@@ -136,9 +136,9 @@ impl Entry {
         self.health
     }
 
-    /// The reason of the instance that represents it.
+    /// Why it has this health.
     pub fn reason(&self) -> Reason {
-        self.service.front().map_or(Reason::Probing, |i| i.reason)
+        reason_of(self.service.instances.iter())
     }
 
     /// The moment of its newest probe.
@@ -225,4 +225,33 @@ fn weight(service: &Service) -> usize {
             + PER_INSTANCE
     };
     size_of::<Entry>() + 2 * service.instances.iter().map(one).sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::service::InstanceSpec;
+
+    #[test]
+    fn a_services_reason_is_that_of_an_instance_with_its_health() {
+        use Health::{Healthy, Unhealthy, Unknown};
+        use Reason::{ConnectRefused, Passed, Probing};
+        for (first, second, expected) in [
+            ((Unknown, Probing), (Unhealthy, ConnectRefused), (Unhealthy, ConnectRefused)),
+            ((Unhealthy, ConnectRefused), (Unknown, Probing), (Unhealthy, ConnectRefused)),
+            ((Unhealthy, ConnectRefused), (Healthy, Passed), (Healthy, Passed)),
+            ((Unknown, Probing), (Unknown, Reason::NotChecked), (Unknown, Probing)),
+        ] {
+            let instances = [("a", first), ("b", second)]
+                .map(|(name, verdict)| Instance::sample(name, InstanceSpec::sample("http://10.0.0.5:80"), verdict));
+            let entry = Entry::new(Service::sample("user", instances.to_vec()), LastCheck::default());
+            assert_eq!((entry.health(), entry.reason()), expected);
+            let mut text = Vec::new();
+            entry.write_json(true, &mut text);
+            let shown: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+            assert_eq!(shown["reason"], expected.1.as_str());
+        }
+        let empty = Entry::new(Service::sample("user", Vec::new()), LastCheck::default());
+        assert_eq!((empty.health(), empty.reason()), (Unknown, Probing));
+    }
 }

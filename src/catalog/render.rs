@@ -295,7 +295,7 @@ fn render(service: &Service, shown: &[&Instance], front: Option<&Instance>, pick
         namespace: service.key.namespace(),
         source: service.source,
         revision: service.revision,
-        reason: front.map_or(Reason::Probing, |i| i.reason),
+        reason: service::reason_of(shown.iter().copied()),
         acknowledged: service::acknowledgement_of(shown.iter().copied()).map(|known| (&**known).into()),
         picked,
     };

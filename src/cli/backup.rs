@@ -14,7 +14,7 @@ use crate::store::reader::ReaderError;
 /// Flags of `backup`.
 #[derive(Debug, Args)]
 pub(super) struct BackupArgs {
-    /// The new file, in a folder that exists
+    /// The file to write; its folder must exist
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// The store's file, also while a server has it open; DB_PATH unless given, else ./services.db

@@ -10,6 +10,7 @@ use super::lookup;
 use super::output::Streams;
 use super::output::paint::{Cell, Tone};
 use super::output::time::millis;
+use crate::model::check::ON_DEMAND_TIMEOUT;
 use crate::model::outcome::{Health, Stage};
 use crate::model::text::escape;
 use crate::wire::{Checked, Outcome, Service, Timings};
@@ -17,9 +18,9 @@ use crate::wire::{Checked, Outcome, Service, Timings};
 /// Width of the longest bar, in terminal cells.
 const BAR_WIDTH: u64 = 32;
 
-/// Flags of `check`. A probe may take 60 s, so the default timeout is longer.
+/// Flags of `check`. The default timeout is longer than that of other commands.
 #[derive(Debug, Args)]
-#[command(mut_arg("timeout", |arg| arg.default_value("75s")))]
+#[command(mut_arg("timeout", |arg| arg.default_value(format!("{}s", ON_DEMAND_TIMEOUT.as_secs()))))]
 pub(super) struct CheckArgs {
     /// The service's name or id
     #[arg(value_name = "NAME|ID", add = completion::of_services())]

@@ -26,6 +26,10 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 /// Most names that are offered.
 const MAX_NAMES: usize = 10_000;
 
+/// The flags with a value that say which server is asked, and how.
+const FLAGS: [&str; 7] =
+    ["--server", "--context", "--context-namespace", "--token-file", "--ca-file", "--client-cert", "--client-key"];
+
 /// What is shown of a service.
 #[derive(Debug, Deserialize)]
 struct Listed {
@@ -96,7 +100,7 @@ fn server(words: &[String]) -> Result<ServerArgs, Failure> {
         server: ServerArgs,
     }
     let mut flags = vec!["portolan".to_owned(), "--timeout=1s".to_owned()];
-    for name in ["--server", "--context", "--context-namespace", "--token-file"] {
+    for name in FLAGS {
         flags.extend(value(words, &[name]).map(|value| format!("{name}={value}")));
     }
     flags.extend(words.iter().filter(|word| *word == "--insecure").cloned());
@@ -125,6 +129,8 @@ fn value<'a>(words: &'a [String], names: &[&str]) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     fn words(line: &str) -> Vec<String> {
@@ -140,6 +146,10 @@ mod tests {
             (server.server.as_deref(), server.insecure, server.timeout),
             (Some("http://127.0.0.1:1"), true, TIMEOUT)
         );
+        let line = words("get us --server=https://h --ca-file ca.pem --client-cert=me.pem --client-key me.key");
+        let server = super::server(&line).expect("flags");
+        let files = [server.ca_file, server.client_cert, server.client_key];
+        assert_eq!(files.map(|file| file.expect("a file")), ["ca.pem", "me.pem", "me.key"].map(PathBuf::from));
         assert_eq!(namespace(&words("watch -A --namespace=x")), Some("*"));
         assert_eq!(namespace(&words("get us")), None);
         assert_eq!(namespace(&words("get us -n")), None, "not typed yet");

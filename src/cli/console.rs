@@ -26,7 +26,7 @@ use crate::console::state::{Options, ThemeName};
 
 /// Longest wait for the default server before the file is shown instead.
 const UNNAMED_SERVER_TIMEOUT: Duration = Duration::from_millis(300);
-/// Columns and rows of a plain frame without a terminal.
+/// Columns and rows of a plain frame without a terminal, or with one that does not say how large it is.
 const DEFAULT_SIZE: (u16, u16) = (120, 40);
 
 /// Flags of `console`.
@@ -36,7 +36,7 @@ pub(super) struct ConsoleArgs {
     #[arg(short, long, value_name = "NAME")]
     namespace: Option<String>,
     /// Start with this filter, such as "status=down !canary"
-    #[arg(long, value_name = "FILTER")]
+    #[arg(long, value_name = "FILTER", allow_hyphen_values = true)]
     filter: Option<String>,
     /// Refuse every operation that changes something
     #[arg(long)]
@@ -154,7 +154,8 @@ pub(super) async fn run(args: ConsoleArgs, streams: &mut Streams) -> Result<Exit
         memory: user_file("XDG_STATE_HOME", ".local/state", "console.json").filter(|_| !args.once),
     };
     if args.once {
-        let size = args.size.or_else(|| crossterm::terminal::size().ok()).unwrap_or(DEFAULT_SIZE);
+        let terminal = || crossterm::terminal::size().ok().filter(|(columns, rows)| *columns > 0 && *rows > 0);
+        let size = args.size.or_else(terminal).unwrap_or(DEFAULT_SIZE);
         let frame = once::frame(start, size, timeout).await;
         let frame = frame.map_err(|error| Failure::new(Exit::Unreachable, error.to_string()))?;
         streams.text(&frame)?;

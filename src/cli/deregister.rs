@@ -5,11 +5,16 @@ use uuid::Uuid;
 
 use super::args::{NamespaceArg, ServerArgs};
 use super::client::Client;
+use super::client::error::ONE_OF_SEVERAL;
 use super::completion;
 use super::exit::{Exit, Failure};
+use super::lookup;
 use super::output::Streams;
 use super::plugin::program;
 use crate::model::text::escape;
+
+/// Most instances that a hint names.
+const MAX_NAMED: usize = 10;
 
 /// Flags of `deregister`.
 #[derive(Debug, Args)]
@@ -44,6 +49,20 @@ impl DeregisterArgs {
     }
 }
 
+impl DeregisterArgs {
+    /// Names the instances of a service that has several.
+    async fn several(&self, client: &Client, failure: Failure) -> Failure {
+        let found = lookup::service(client, &self.service, self.namespace.namespace.as_deref()).await;
+        let Ok((service, _)) = found else { return failure };
+        let some =
+            service.instances.iter().take(MAX_NAMED).map(|i| escape(&i.name, 100)).collect::<Vec<_>>().join(", ");
+        let more = if service.instances.len() > MAX_NAMED { " and more" } else { "" };
+        let message = format!("{} has {} instances", escape(&service.name, 100), service.instances.len());
+        let hint = format!("--instance NAME removes one ({some}{more}); --all removes every one");
+        Failure { message, hints: vec![hint], ..failure }
+    }
+}
+
 pub(super) async fn run(args: DeregisterArgs, streams: &mut Streams) -> Result<Exit, Failure> {
     let client = Client::new(&args.server).await?;
     let service = args.service.as_str();
@@ -63,7 +82,13 @@ pub(super) async fn run(args: DeregisterArgs, streams: &mut Streams) -> Result<E
             client.delete(&["services", "deregister"], &query).await
         }
     };
-    let reply = ended.map_err(|failure| args.hinted(failure))?;
+    let reply = match ended {
+        Ok(reply) => reply,
+        Err(failure) if failure.hints.iter().any(|hint| hint == ONE_OF_SEVERAL) && args.external_id.is_none() => {
+            return Err(args.several(&client, failure).await);
+        }
+        Err(failure) => return Err(args.hinted(failure)),
+    };
     streams.warnings(&reply.warnings);
     streams.note(&match args.instance.as_ref().or(args.external_id.as_ref()) {
         Some(instance) => format!("deregistered instance {instance} of {service}"),

@@ -86,7 +86,7 @@ struct More<'a> {
 struct Lines {
     all: Vec<(String, String)>,
     bytes: usize,
-    /// Instances whose check only a manifest can have.
+    /// Instances whose check no register call can set.
     plainer: usize,
     /// Instances whose line does not say that they are drained.
     drained: usize,
@@ -116,7 +116,7 @@ pub(super) async fn run(args: ExportArgs, streams: &mut Streams) -> Result<Exit,
     if lines.plainer > 0 {
         let instances = counted(lines.plainer, "instance");
         streams.note(&format!(
-            "note: the check of {instances} has a method, a host, headers or certificates of its namespace, which only a manifest can set; they were left out"
+            "note: the check of {instances} has a method, a host, headers, certificates of its namespace or Kubernetes' readiness, which no register call can set; they were left out"
         ));
     }
     if lines.drained > 0 {
@@ -227,7 +227,9 @@ fn registration(service: &Service, instance: &Instance) -> Registration {
 fn make_plain(registration: &mut Registration) -> bool {
     let checks = registration.checks.iter_mut().flatten();
     let further = checks.map(plain).fold(false, |any, changed| any | changed);
-    registration.check.as_mut().is_some_and(plain) | further
+    let any = registration.check.as_mut().is_some_and(plain) | further;
+    registration.check.take_if(|check| check.get() == "{}");
+    any
 }
 
 /// Removes these fields. Returns how many there were.
@@ -238,7 +240,7 @@ fn take_out(object: &mut Map<String, Value>, fields: &[&str]) -> usize {
 /// The same for one check.
 fn plain<T: Serialize + DeserializeOwned>(check: &mut T) -> bool {
     let Ok(mut value) = serde_json::to_value(&*check) else { return false };
-    let mut removed = 0;
+    let mut removed = value.as_object_mut().map_or(0, |check| take_out(check, &["readiness"]));
     for kind in ["http", "grpc"] {
         let Some(settings) = value.get_mut(kind).and_then(Value::as_object_mut) else { continue };
         removed += take_out(settings, &["method", "host", "headers"]);
@@ -251,4 +253,32 @@ fn plain<T: Serialize + DeserializeOwned>(check: &mut T) -> bool {
         _ => return false,
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::check::{Check, CheckKind, CheckTiming};
+    use crate::model::outcome::{Health, Reason};
+    use crate::model::service::InstanceSpec;
+
+    /// The check of the line of an instance that Portolan adopted, and how many were made plainer.
+    fn adopted(timing: CheckTiming) -> (Value, usize) {
+        let check = Check { kind: Some(CheckKind::Readiness), timing };
+        let spec = InstanceSpec { check, ..InstanceSpec::sample("http://10.0.0.1:80") };
+        let one = service::Instance::sample("a", spec, (Health::Healthy, Reason::Passed));
+        let mut lines = Lines::default();
+        let wanted = Wanted { namespace: None, source: None, for_import: true };
+        lines.add_stored(&service::Service::sample("cart", vec![one]), &wanted).expect("a line");
+        let (_, line) = lines.all.pop().expect("a line");
+        let mut line: Value = serde_json::from_str(&line).expect("JSON");
+        (line["check"].take(), lines.plainer)
+    }
+
+    #[test]
+    fn the_readiness_of_an_adopted_instance_is_left_out() {
+        assert_eq!(adopted(CheckTiming::default()), (Value::Null, 1));
+        let timing = CheckTiming { interval_seconds: Some(7), ..CheckTiming::default() };
+        assert_eq!(adopted(timing), (serde_json::json!({"interval_seconds": 7}), 1));
+    }
 }

@@ -14,8 +14,9 @@ const GROUPS: [(&str, &[&str]); 5] = [
 ];
 
 const ENDING: &str = "\
-Exit codes: 0 done, 1 unhealthy or not met, 2 usage, 3 server unreachable or failing, or the output
-could not be written, 4 not found, 5 refused, 6 timed out waiting; `run` returns its program's exit code
+Exit codes: 0 done, 1 unhealthy or not met (`serve`: could not start), 2 usage, 3 server unreachable or
+failing, or the output could not be written, 4 not found, 5 refused, 6 timed out waiting; `run` returns
+its program's exit code
 
 The server is --server or PORTOLAN_SERVER, else http://127.0.0.1:8080; --context reaches one in a cluster.
 The token is PORTOLAN_TOKEN, or the content of the file PORTOLAN_TOKEN_FILE.

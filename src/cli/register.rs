@@ -13,6 +13,7 @@ use super::client::{Client, Reply};
 use super::exit::{Exit, Failure};
 use super::output::Streams;
 use super::output::service::ratio;
+use super::plugin::program;
 use super::registration::check::CheckArgs;
 use super::registration::{InstanceArgs, put};
 use crate::model::backoff::Backoff;
@@ -82,14 +83,21 @@ impl RegisterArgs {
 
 /// The file's JSON unchanged, or with the namespace of `-n` if it has none.
 fn from_file(path: &Path, namespace: Option<&str>) -> Result<String, Failure> {
-    let name = escape(&path.to_string_lossy(), 300);
+    let is_stdin = path == Path::new("-");
+    let name = if is_stdin { "standard input".to_owned() } else { escape(&path.to_string_lossy(), 300) };
     let text = read(path).map_err(|error| Failure::usage(format!("{name} cannot be read: {error}")))?;
     if text.len() as u64 > MAX_BODY {
         return Err(Failure::usage(format!("{name} is longer than {MAX_BODY} bytes, the most that a server accepts")));
     }
     let mut body: Map<String, Value> = serde_json::from_str(&text).map_err(|error| {
-        Failure::usage(format!("{name} {}", escape(&json_sentence(&error), 300)))
-            .hint(r#"it holds one registration, such as {"name":"user-service","base_url":"http://10.0.0.5:8080"}"#)
+        let wrong = Failure::usage(format!("{name} {}", escape(&json_sentence(&error), 300)));
+        if begins_with_a_line(&text) {
+            return wrong.hint(format!(
+                "it holds several lines: register each line alone, or use `{} import`, which reads all of them",
+                program()
+            ));
+        }
+        wrong.hint(r#"it holds one registration, such as {"name":"user-service","base_url":"http://10.0.0.5:8080"}"#)
     })?;
     let Some(wanted) = namespace else { return Ok(text) };
     match body.get("namespace").and_then(Value::as_str) {
@@ -101,6 +109,12 @@ fn from_file(path: &Path, namespace: Option<&str>) -> Result<String, Failure> {
             Ok(Value::Object(body).to_string())
         }
     }
+}
+
+/// Whether the first of several lines is an object of its own, as in an export.
+fn begins_with_a_line(text: &str) -> bool {
+    let first = text.trim().split_once('\n');
+    first.is_some_and(|(line, _)| serde_json::from_str::<Map<String, Value>>(line).is_ok())
 }
 
 /// Some editors begin a file with it.
@@ -268,6 +282,15 @@ mod tests {
                 "unhealthy_threshold": 4, "healthy_threshold": 5}
         });
         assert_eq!(body(&flags.split_whitespace().collect::<Vec<_>>()), Ok(expected));
+    }
+
+    #[test]
+    fn several_lines_are_told_from_one_registration() {
+        let several = "{\"name\":\"a\"}\n{\"name\":\"b\"}\n";
+        assert!(begins_with_a_line(several));
+        for one in ["{\"name\":\"a\"}\n", "{\n\"name\":\"a\"\n", "nonsense\n{}"] {
+            assert!(!begins_with_a_line(one), "{one}");
+        }
     }
 
     #[test]

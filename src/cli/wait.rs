@@ -26,6 +26,9 @@ use crate::model::version::VersionRange;
 /// Pauses between attempts to reach the server.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
 
+/// Most instances that a hint names.
+const MAX_NAMED: usize = 10;
+
 /// What is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -158,6 +161,9 @@ impl WaitArgs {
             let hint = if absence.is_empty() { known() } else { absence.join("; ") };
             return format!("no service is called {}; {hint}", self.name);
         };
+        if let Some(nothing) = self.mistyped(service) {
+            return nothing;
+        }
         let never_probed = |i: &&Instance| *i.reason == *Reason::NotChecked.as_str();
         let unproved = self.matching(Some(service)).into_iter().find(never_probed);
         match unproved.filter(|_| self.condition == Condition::Healthy) {
@@ -167,6 +173,19 @@ impl WaitArgs {
             ),
             None => format!("a longer --timeout waits longer; {0} get and {0} history show more", program()),
         }
+    }
+
+    /// What the flags select that the service does not have.
+    fn mistyped(&self, service: &Service) -> Option<String> {
+        let known = |name: &String| service.instances.iter().any(|i| *i.name == **name);
+        if let Some(missing) = self.instance.iter().find(|name| !known(name)) {
+            let has: Vec<String> = service.instances.iter().take(MAX_NAMED).map(|i| escape(&i.name, 100)).collect();
+            let more = if service.instances.len() > MAX_NAMED { " and more" } else { "" };
+            let missing = escape(missing, 100);
+            return Some(format!("{} has no instance {missing}; it has: {}{more}", self.name, has.join(", ")));
+        }
+        let range = self.version.as_ref().filter(|_| self.matching(Some(service)).is_empty())?;
+        Some(format!("no instance has a version in {range}"))
     }
 
     fn show(&self, service: Option<&Service>, met: bool, streams: &mut Streams) -> Result<(), Failure> {

@@ -4,6 +4,14 @@ use super::page;
 use super::state::State;
 use super::state::screen::View;
 
+/// Columns and rows of a terminal that does not say how large it is.
+pub const UNKNOWN_SIZE: (u16, u16) = (80, 24);
+
+/// The size to draw at: some terminals, such as a serial line, say that they are 0 by 0.
+pub fn usable_size((columns, rows): (u16, u16)) -> (u16, u16) {
+    if columns == 0 || rows == 0 { UNKNOWN_SIZE } else { (columns, rows) }
+}
+
 /// Rows of the overview's strip of recent changes: fewer on a small terminal, none on a very small one.
 pub fn strip_height(state: &State) -> usize {
     match state.size.1 {

@@ -234,3 +234,31 @@ pub(super) fn step(state: &mut State, message: Msg, requests: &mpsc::Sender<Requ
     }
     repaint
 }
+
+#[cfg(test)]
+mod tests {
+    use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::console::data::Service;
+    use crate::console::source::{Abilities, Link};
+
+    #[test]
+    fn every_probe_of_one_key_reaches_the_source() {
+        let (requests, mut received) = mpsc::channel(REQUEST_QUEUE);
+        let abilities = Abilities { acts: true, live_probing: true };
+        let mut state = State::new("server", abilities, Options::default(), (120, 40), UnixMs(0));
+        let services = (1..=200).map(|n| Service { id: Uuid::from_u128(n), ..Service::default() });
+        for event in [SourceEvent::Link(Link::Live), SourceEvent::Snapshot(services.collect())] {
+            let _ = step(&mut state, Msg::Source(Box::new(event)), &requests);
+        }
+        let _ = step(&mut state, Msg::Tick(UnixMs(0)), &requests);
+        for key in ['P', 'y'] {
+            let _ = step(&mut state, Msg::Key(KeyEvent::new(KeyCode::Char(key), KeyModifiers::NONE)), &requests);
+        }
+        let sent = std::iter::from_fn(|| received.try_recv().ok());
+        let probes = sent.filter(|request| matches!(request, Request::Operate(..))).count();
+        assert_eq!((probes, state.operations.len()), (200, 200), "{:?}", state.notes);
+    }
+}

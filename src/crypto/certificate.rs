@@ -163,10 +163,19 @@ impl<'a> Certificate<'a> {
 
     /// The same by their kinds.
     pub(crate) fn alt_names_by_kind(&self, most: usize) -> Vec<AltName> {
+        self.each_alt_name().take(most).collect()
+    }
+
+    /// Whether one of all its subject alternative names is wanted.
+    pub(crate) fn has_alt_name(&self, is_wanted: impl Fn(&str) -> bool) -> bool {
+        self.each_alt_name().any(|name| is_wanted(name.text()))
+    }
+
+    fn each_alt_name(&self) -> impl Iterator<Item = AltName> {
         let mut names = Der(self.alt_names);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let next = std::iter::from_fn(|| names.next());
-        let read = next.filter_map(|(tag, content, _)| match tag {
+        let next = std::iter::from_fn(move || names.next());
+        next.filter_map(move |(tag, content, _)| match tag {
             MAIL => Some(AltName::Mail(text(content))),
             DNS => Some(AltName::Dns(text(content))),
             URI => Some(AltName::Uri(text(content))),
@@ -175,8 +184,7 @@ impl<'a> Certificate<'a> {
                 _ => Some(AltName::Address(IpAddr::from(<[u8; 16]>::try_from(content).ok()?).to_string())),
             },
             _ => None,
-        });
-        read.take(most).collect()
+        })
     }
 
     /// Bits of an RSA key.
@@ -293,6 +301,7 @@ mod tests {
         let read = Certificate::read(&der).expect("a certificate");
         assert_eq!(read.alt_names(9), ["*.a.test", "192.0.2.1", "2001:db8::1", "spiffe://shop/user"]);
         assert_eq!(read.alt_names(1).len(), 1);
+        assert!(read.has_alt_name(|name| name == "spiffe://shop/user") && !read.has_alt_name(|name| name == "a.test"));
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use p521::ecdsa::signature::Signer as _;
 use p521::pkcs8::DecodePrivateKey as _;
 use rustls::crypto::KeyProvider;
-use rustls::pki_types::PrivateKeyDer;
-use rustls::sign::{Signer, SigningKey};
+use rustls::pki_types::{PrivateKeyDer, SubjectPublicKeyInfoDer, alg_id};
+use rustls::sign::{Signer, SigningKey, public_key_to_spki};
 use rustls::{Error, SignatureAlgorithm, SignatureScheme};
 
 /// Loads keys of P-521, and all others through ring.
@@ -45,6 +45,11 @@ impl SigningKey for P521 {
     fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
         let wanted = offered.contains(&SignatureScheme::ECDSA_NISTP521_SHA512);
         wanted.then(|| Box::new(self.clone()) as Box<dyn Signer>)
+    }
+
+    fn public_key(&self) -> Option<SubjectPublicKeyInfoDer<'_>> {
+        let point = p521::ecdsa::VerifyingKey::from(&*self.0).to_encoded_point(false);
+        Some(public_key_to_spki(&alg_id::ECDSA_P521, point))
     }
 
     fn algorithm(&self) -> SignatureAlgorithm {

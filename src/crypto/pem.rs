@@ -4,12 +4,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
+use rustls::{InconsistentKeys, RootCertStore};
 use secrecy::{ExposeSecret, SecretSlice};
+
+use super::certificate::Certificate;
 
 /// Largest file, in bytes.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -111,6 +113,38 @@ pub(crate) fn pair_in(all: &[u8], provider: &CryptoProvider) -> io::Result<Arc<C
     let key = key.ok_or_else(|| io::Error::other("it holds no private key without a passphrase"))?;
     let unusable = |_| io::Error::other("its private key is of a kind that cannot be used");
     let pair = CertifiedKey::new(chain, provider.key_provider.load_private_key(key).map_err(unusable)?);
-    pair.keys_match().map_err(|_| io::Error::other("its private key is not that of its certificate"))?;
+    pair.keys_match().map_err(|error| unfit(&pair, &error))?;
     Ok(Arc::new(pair))
+}
+
+/// Why a certificate and a key do not go together.
+fn unfit(pair: &CertifiedKey, error: &rustls::Error) -> io::Error {
+    if matches!(error, rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) {
+        return io::Error::other("its private key is not that of its certificate");
+    }
+    let version = pair.cert.first().and_then(|leaf| Certificate::read(leaf)).map(|leaf| leaf.version);
+    io::Error::other(match version {
+        Some(version @ 1..=2) => {
+            format!("its certificate is an X.509 version {version} certificate; issue one with a subjectAltName")
+        }
+        _ => format!("its certificate cannot be used: {error}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_foreign_key_is_called_one() {
+        let provider = crate::crypto::provider();
+        let (old, key) = (include_str!("testdata/version-1.pem"), include_str!("testdata/p521-pkcs8.pem"));
+        let own = format!("{}{key}", include_str!("testdata/p521-cert.pem"));
+        assert!(pair_in(own.as_bytes(), &provider).is_ok());
+        let why = |text: &str| pair_in(text.as_bytes(), &provider).expect_err("it cannot be used").to_string();
+        let expected = "its certificate is an X.509 version 1 certificate; issue one with a subjectAltName";
+        assert_eq!(why(old), expected);
+        let made = rcgen::generate_simple_self_signed(vec!["a.test".to_owned()]).expect("a certificate");
+        assert_eq!(why(&format!("{}{key}", made.cert.pem())), "its private key is not that of its certificate");
+    }
 }

@@ -18,7 +18,7 @@
 //!   programs report, in `empty_services` the one about services without an instance, in [`certificates`] the one about certificates of
 //!   checks, and in `authority` the one about callers in a cluster.
 //! - What a listener tells others: [`reachability`]; when a registration ends by itself: [`lease`]; one of several servers: [`replica`].
-//! - Helpers: [`time`], [`text`], [`secret`], [`backoff`], [`rate`], [`value_error`], [`did_you_mean`], [`whole_number`], `sync`.
+//! - Helpers: [`time`], [`text`], [`secret`], [`backoff`], [`rate`], [`value_error`], [`did_you_mean`], [`whole_number`], `sync`; for unit tests, `samples`.
 
 pub mod acknowledgement;
 pub mod acknowledging;
@@ -49,6 +49,8 @@ pub mod reachability;
 pub mod registration;
 pub mod replica;
 pub mod request_options;
+#[cfg(test)]
+mod samples;
 pub mod secret;
 pub mod selection;
 pub mod service;

@@ -90,7 +90,7 @@ string_enum! {
         ProtocolError => "ProtocolError",
         /// The gRPC health service answers NOT_SERVING, UNKNOWN or SERVICE_UNKNOWN.
         NotServing => "NotServing",
-        /// The gRPC call ended with an error status.
+        /// The gRPC call ended with an error status, or the server refused it.
         GrpcError => "GrpcError",
         /// It answers well, but as another program: its answer lacks the identity that the check demands.
         WrongIdentity => "WrongIdentity",

@@ -33,6 +33,8 @@ pub trait InstanceView {
     fn unhealthy_since(&self) -> Option<UnixMs>;
     /// Its drain, if it has one.
     fn drain(&self) -> Option<&Arc<Drain>>;
+    /// Whether readers do not see it, since its service has more instances than the policies of its namespace allow.
+    fn is_beyond_limit(&self) -> bool;
 }
 
 impl InstanceView for Instance {
@@ -63,6 +65,11 @@ impl InstanceView for Instance {
 
     fn drain(&self) -> Option<&Arc<Drain>> {
         self.drain.as_ref()
+    }
+
+    fn is_beyond_limit(&self) -> bool {
+        // The catalog has none of these.
+        false
     }
 }
 
@@ -172,7 +179,7 @@ pub fn register<I: InstanceView>(
         return Err(WriteError::ExternalIdTaken(other.name().clone()));
     }
     match current.instances.binary_search_by(|instance| instance.name().cmp(&registration.instance)) {
-        Ok(at) => update(current.instances, at, registration, caller),
+        Ok(at) => update(current.instances, at, registration, caller, limits),
         Err(at) => add(current.instances, at, caller, limits),
     }
 }
@@ -206,10 +213,14 @@ fn update<I: InstanceView>(
     at: usize,
     registration: &Registration,
     caller: &Caller,
+    limits: Limits,
 ) -> Result<Change, WriteError> {
     let Some(instance) = instances.get(at) else { return Err(WriteError::InstanceNotFound) };
     if !caller.may_change(instance.owner()) {
         return Err(WriteError::NotOwner);
+    }
+    if let Some(most) = limits.per_service.filter(|_| instance.is_beyond_limit()) {
+        return Err(WriteError::FullByPolicy(most));
     }
     let (old, new) = (instance.spec(), &registration.spec);
     if let Some(generation) = instance.generation().filter(|_| old == Some(new)) {

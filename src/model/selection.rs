@@ -97,13 +97,10 @@ mod tests {
     use std::sync::Arc;
 
     use proptest::prelude::*;
-    use uuid::Uuid;
 
     use super::*;
-    use crate::model::name::{Namespace, ServiceKey};
-    use crate::model::service::{InstanceId, InstanceSpec, Source};
+    use crate::model::service::{InstanceId, InstanceSpec};
     use crate::model::time::UnixMs;
-    use crate::model::url::EndpointUrl;
 
     fn instance(id: i64, health: Health, weight: u16) -> Instance {
         let spec = InstanceSpec {
@@ -111,7 +108,7 @@ mod tests {
             metadata: BTreeMap::from([("team".to_owned(), format!("t{id}"))]),
             weight,
             zone: format!("z{id}"),
-            ..InstanceSpec::at(EndpointUrl::base("http://10.0.0.5:8080").expect("a URL"))
+            ..InstanceSpec::sample("http://10.0.0.5:8080")
         };
         let reason = if health == Health::Unknown { Reason::NotChecked } else { Reason::Passed };
         let name = format!("i{id}").parse().expect("a name");
@@ -119,17 +116,7 @@ mod tests {
     }
 
     fn service(instances: Vec<Instance>) -> Service {
-        Service {
-            id: Uuid::nil(),
-            key: ServiceKey::new(&Namespace::default(), &"user".parse().expect("a name")),
-            source: Source::Rest,
-            registered_at: UnixMs(0),
-            updated_at: UnixMs(0),
-            revision: 1,
-            sequence: 1,
-            unreported: None,
-            instances,
-        }
+        Service::sample("user", instances)
     }
 
     fn range(text: &str) -> VersionRange {

@@ -455,6 +455,12 @@ pub fn front_of<'a>(instances: impl Iterator<Item = &'a Instance>) -> Option<&'a
     instances.min_by_key(order)
 }
 
+/// The reason of a service with these instances: that of the first in [`front_of`]'s order that has the service's health.
+pub fn reason_of<'a>(instances: impl Iterator<Item = &'a Instance> + Clone) -> Reason {
+    let health = health_of(instances.clone());
+    front_of(instances.filter(|i| i.health == health)).map_or(Reason::Probing, |i| i.reason)
+}
+
 /// The order in which a service shows its instances: healthy ones first, drained ones last among those of a kind, then by weight (largest
 /// first) and name.
 pub fn shown_order(instance: &Instance) -> (bool, bool, std::cmp::Reverse<u16>, InstanceName) {

@@ -75,6 +75,12 @@ pub fn escape(text: &str, max: usize) -> String {
     out
 }
 
+/// JSON without the byte order mark that some tools write, and that a parser may skip
+/// ([RFC 8259 §8.1](https://www.rfc-editor.org/rfc/rfc8259#section-8.1)).
+pub fn without_byte_order_mark(json: &[u8]) -> &[u8] {
+    json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json)
+}
+
 /// A text of at most `N` bytes that needs no allocation.
 #[derive(Debug, Clone, Copy)]
 pub struct Short<const N: usize> {

@@ -16,6 +16,9 @@ pub enum UrlError {
     /// Not a URL with a host.
     #[error("is not a URL with a host; write scheme://host[:port][/path], such as http://10.0.0.5:8080")]
     Malformed,
+    /// A number that no port has.
+    #[error("has the port {0}; write one from 1 to 65535")]
+    PortTooLarge(String),
     /// Longer than [`MAX_URL`].
     #[error("is longer than {MAX_URL} bytes")]
     TooLong,
@@ -263,8 +266,18 @@ fn readable(text: &str) -> Result<(), UrlError> {
     }
 }
 
-/// Why a text is not a URL: the offending character of its host, if it is one that people write on purpose, as in `<host>`.
+/// Why a text is not a URL: its port if that is too large, or the offending character of its host, if it is one that people write on
+/// purpose, as in `<host>`.
 fn malformed(text: &str) -> UrlError {
+    let is_host = |host: &str| !host.is_empty() && (host.ends_with(']') || !host.contains([':', '@']));
+    if let Some((host, port)) = authority(text).rsplit_once(':')
+        && is_host(host)
+        && !port.is_empty()
+        && port.bytes().all(|b| b.is_ascii_digit())
+        && port.parse::<u16>().is_err()
+    {
+        return UrlError::PortTooLarge(port.to_owned());
+    }
     let spoils = authority(text).chars().find(|c| "<>\"`^{|}".contains(*c));
     spoils.map_or(UrlError::Malformed, UrlError::NotInHost)
 }
@@ -361,6 +374,18 @@ mod tests {
         assert_eq!(EndpointUrl::health("postgres://db.corp:5432"), Err(UrlError::NotProbeable("postgres".into())));
         assert_eq!(EndpointUrl::base("http://h/\u{202e}"), Err(UrlError::Hostile(0x202e)));
         assert_eq!(EndpointUrl::base("file:///etc/passwd"), Err(UrlError::Malformed));
+    }
+
+    #[test]
+    fn a_port_out_of_range_is_named() {
+        for text in ["http://h:99999/x", "tcp://h:99999", "https://[::1]:99999"] {
+            let message = EndpointUrl::base(text).expect_err(text).to_string();
+            assert_eq!(message, "has the port 99999; write one from 1 to 65535", "{text}");
+        }
+        for text in ["http://h:99999x/", "http://:99999/", "http://a:99999@/"] {
+            let error = EndpointUrl::base(text).expect_err(text);
+            assert!(!matches!(error, UrlError::PortTooLarge(_)), "{text}");
+        }
     }
 
     #[test]

@@ -71,10 +71,10 @@ pub enum WriteError {
     )]
     FullByPolicy(usize),
     /// `MAX_SERVICES`.
-    #[error("{0} services are registered, the most that MAX_SERVICES allows; deregister one or raise it")]
+    #[error("MAX_SERVICES {}", at_limit(*.0, "service"))]
     TooManyServices(usize),
     /// `MAX_INSTANCES`.
-    #[error("{0} instances are registered, the most that PORTOLAN_MAX_INSTANCES allows; deregister one or raise it")]
+    #[error("PORTOLAN_MAX_INSTANCES {}", at_limit(*.0, "instance"))]
     TooManyInstances(usize),
     /// The service has 256 instances.
     #[error("{0}")]
@@ -133,6 +133,12 @@ pub enum WriteError {
     /// The Kubernetes API refused it.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+}
+
+/// The rest of a sentence about a limit that is reached.
+fn at_limit(most: usize, what: &str) -> String {
+    let (plural, are, one) = if most == 1 { ("", "is", "it") } else { ("s", "are", "one") };
+    format!("allows {most} {what}{plural}, and {most} {are} registered; deregister {one} or raise the limit")
 }
 
 fn open_ones(open: &[Namespace]) -> String {

@@ -59,7 +59,7 @@ pub enum OpenError {
     /// Some other kind of file.
     #[error(
         "{} is not an SQLite file; nothing was changed; give another DB_PATH, or if it was a store, restore a backup (`portolan serve \
-         --start-empty` sets it aside and begins without services)", .0.display()
+         --start-empty` sets it aside and starts without services)", .0.display()
     )]
     NotSqlite(PathBuf),
     /// Some other program's SQLite file.
@@ -99,7 +99,7 @@ pub enum OpenError {
     /// The file is damaged.
     #[error(
         "{path} is damaged ({detail}); nothing was changed. Restore a backup of it, or recover what can be read with `sqlite3 {path} \
-         .recover`; `portolan serve --start-empty` sets it aside under a dated name and begins without services", path = .path.display()
+         .recover`; `portolan serve --start-empty` sets it aside under a dated name and starts without services", path = .path.display()
     )]
     Damaged {
         /// The file.
@@ -109,7 +109,7 @@ pub enum OpenError {
     },
     /// No file, or an empty one, where there was one with content.
     #[error(
-        "{path} is {}, but {evidence}; put the file back or mount its volume, or restore a backup; `portolan serve --start-empty` begins \
+        "{path} is {}, but {evidence}; put the file back or mount its volume, or restore a backup; `portolan serve --start-empty` starts \
          without services, keeping what is there under a dated name", if *.empty { "empty" } else { "not there" }, path = .path.display()
     )]
     Emptied {

@@ -2,7 +2,8 @@
 //!
 //! In: the catalog's feed, which says until when each instance is drained or acknowledged. Out: a call to the store when that time has come.
 //! An end is a moment of the wall clock, for people; once it is known, the steady clock measures the time to it, so that setting the wall
-//! clock ends nothing early. In cluster mode this is the leader's task, and only acknowledgements are: it ends drains where it writes the
+//! clock ends nothing early. Once both have agreed for an hour, the wall clock may bring an end forward: the steady clock stands still while the
+//! machine is suspended, and an end was measured wrongly if the wall clock was behind. In cluster mode this is the leader's task, and only acknowledgements are: it ends drains where it writes the
 //! objects' status (`operator::status_writer`).
 
 use std::collections::{BTreeSet, HashMap};
@@ -14,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::Store;
+use super::writer::wall_clock::WallClock;
 use crate::catalog::{Feed, FeedError};
 use crate::model::name::InstanceName;
 use crate::model::ports::{
@@ -31,6 +33,7 @@ const SLEEP: Duration = Duration::from_secs(30);
 pub struct TimedEnds {
     store: Store,
     clock: Clock,
+    wall: WallClock,
     ends: Ends,
     /// In cluster mode.
     leadership: Option<Arc<dyn Leadership>>,
@@ -62,7 +65,7 @@ struct Ends(HashMap<Uuid, Vec<End>>);
 impl TimedEnds {
     /// Ends what `store` holds.
     pub fn new(store: Store, clock: Clock) -> Self {
-        Self { store, clock, ends: Ends::default(), leadership: None }
+        Self { wall: WallClock::new(clock.now()), store, clock, ends: Ends::default(), leadership: None }
     }
 
     /// Ends the acknowledgements of a mirror, while this replica leads.
@@ -104,7 +107,9 @@ impl TimedEnds {
     }
 
     async fn end_due(&mut self) {
-        let now = self.clock.now().steady;
+        let now = self.clock.now();
+        self.ends.correct(&mut self.wall, now);
+        let now = now.steady;
         let due = self.ends.take_due(now, now.plus(RETRY));
         if self.leadership.as_ref().is_some_and(|leadership| !leadership.leads()) {
             return;
@@ -166,6 +171,18 @@ impl Ends {
         }
     }
 
+    /// Brings forward what the wall clock says is over sooner, if it can be trusted.
+    fn correct(&mut self, wall: &mut WallClock, now: Now) {
+        if wall.jump(now).is_some() || !wall.agrees(now) {
+            return;
+        }
+        // One that is tried again is due sooner than that anyway.
+        let soon = now.steady.plus(RETRY);
+        for end in self.0.values_mut().flatten().filter(|end| end.due > soon) {
+            end.due = end.due.min(now.steady.plus(end.until.since(now.wall)));
+        }
+    }
+
     fn forget(&mut self, service: &Uuid) {
         self.0.remove(service);
     }
@@ -192,31 +209,17 @@ impl Ends {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::name::{Namespace, ServiceKey};
     use crate::model::outcome::{Health, Reason};
-    use crate::model::service::{Drain, Instance, InstanceId, InstanceSpec, Source};
-    use crate::model::url::EndpointUrl;
+    use crate::model::service::{Drain, Instance, InstanceSpec};
 
     fn service(drains: &[(&str, Option<i64>)]) -> Service {
-        let spec = Arc::new(InstanceSpec::at(EndpointUrl::base("http://h").expect("a URL")));
         let instance = |(name, until): &(&str, Option<i64>)| {
-            let (name, spec, passed) =
-                (name.parse().expect("a name"), Arc::clone(&spec), (Health::Healthy, Reason::Passed));
             let (reason, by) = ("r".to_owned(), "b".to_owned());
             let drain = Arc::new(Drain { reason, by, since: UnixMs(0), until: until.map(UnixMs) });
-            Instance { drain: Some(drain), ..Instance::new(InstanceId(1), name, spec, passed, UnixMs(0)) }
+            let passed = (Health::Healthy, Reason::Passed);
+            Instance { drain: Some(drain), ..Instance::sample(name, InstanceSpec::sample("http://h"), passed) }
         };
-        Service {
-            id: Uuid::from_u128(1),
-            key: ServiceKey::new(&Namespace::default(), &"user".parse().expect("a name")),
-            source: Source::Rest,
-            registered_at: UnixMs(0),
-            updated_at: UnixMs(0),
-            revision: 1,
-            sequence: 1,
-            unreported: None,
-            instances: drains.iter().map(instance).collect(),
-        }
+        Service::sample("user", drains.iter().map(instance).collect())
     }
 
     fn at(steady: i64, wall: i64) -> Now {
@@ -238,5 +241,40 @@ mod tests {
         assert_eq!(ends.next(), None);
         ends.follow(&service(&[("a", Some(7))]), at(400, 1000));
         assert_eq!(ends.next(), Some(UnixMs(400)), "one that is over ends at once");
+    }
+
+    #[test]
+    fn a_wall_clock_that_runs_evenly_for_an_hour_brings_an_end_forward() {
+        const MINUTE: i64 = 60_000;
+        const HOUR: i64 = 60 * MINUTE;
+        let mut wall = WallClock::new(at(0, 0));
+        let mut ends = Ends::default();
+        ends.follow(&service(&[("a", Some(10 * HOUR))]), at(0, 0));
+        // Suspended for nine hours and a half.
+        let woken = |steady: i64| at(steady, steady + 9 * HOUR + 30 * MINUTE);
+        for steady in [MINUTE, HOUR] {
+            ends.correct(&mut wall, woken(steady));
+            assert_eq!(ends.next(), Some(UnixMs(10 * HOUR)), "{steady}: a jump ends nothing early");
+        }
+        let believed = HOUR + MINUTE;
+        ends.correct(&mut wall, woken(believed));
+        assert_eq!(ends.next(), Some(UnixMs(believed)), "it is over since half an hour");
+        let again = UnixMs(believed).plus(RETRY);
+        assert_eq!(ends.take_due(UnixMs(believed), again).len(), 1);
+        ends.correct(&mut wall, woken(believed));
+        assert_eq!(ends.next(), Some(again), "an end that failed keeps its pause");
+
+        // At the start the clock was years behind.
+        let (year, mut wall, mut ends) = (365 * 24 * HOUR, WallClock::new(at(0, 0)), Ends::default());
+        ends.follow(&service(&[("a", Some(year + 3 * HOUR))]), at(0, 0));
+        for steady in [MINUTE, HOUR + MINUTE] {
+            ends.correct(&mut wall, at(steady, year + steady));
+        }
+        assert_eq!(ends.next(), Some(UnixMs(3 * HOUR)));
+        // Set back, it makes nothing last longer.
+        for steady in [HOUR + 2 * MINUTE, 2 * HOUR + 2 * MINUTE] {
+            ends.correct(&mut wall, at(steady, steady));
+        }
+        assert_eq!(ends.next(), Some(UnixMs(3 * HOUR)));
     }
 }

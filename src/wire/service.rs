@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::words::{health, known_or_default, reason};
 use super::{Acknowledgement, Check, Drain, Metadata, NamedCheck, Owner, Warning};
 use crate::model::check;
-use crate::model::outcome::{Health, Reason};
+use crate::model::outcome::Health;
 use crate::model::service::{self, newest_of};
 use crate::model::time::UnixMs;
 use crate::model::url::EndpointUrl;
@@ -221,7 +221,7 @@ impl Service {
             namespace: known.key.namespace().into(),
             source: known.source.as_str().into(),
             revision: known.revision,
-            reason: front.map_or(Reason::Probing, |front| front.reason).as_str().into(),
+            reason: service::reason_of(known.instances.iter()).as_str().into(),
             acknowledged: service::acknowledgement_of(known.instances.iter()).map(|known| Box::new((&**known).into())),
             picked: None,
             instances: instances.into_iter().map(Instance::from).collect(),

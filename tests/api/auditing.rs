@@ -317,11 +317,11 @@ async fn a_passed_on_request_has_its_line_where_the_client_asked() {
     };
     let stranger = register("stranger");
     let (replica, last) = (register("replica"), register("last"));
-    of.app.send(stranger).await.ok();
+    of.app.send(stranger).await.refusal(404);
     assert_eq!(of.says(["service", "passed_on"]).await, [json!("stranger"), json!(true)], "its header hides nothing");
     replicas.store(Arc::new(vec!["127.0.0.1".parse().expect("an address")]));
-    of.app.send(replica).await.ok();
+    of.app.send(replica).await.refusal(404);
     replicas.store(Arc::default());
-    of.app.send(last).await.ok();
+    of.app.send(last).await.refusal(404);
     assert_eq!(of.says(["service"]).await, [json!("last")], "the replica has the line of what it passed on");
 }

@@ -1,9 +1,11 @@
-//! A check that reaches a replica that does not lead: the leader answers it.
+//! A check that reaches a replica that does not lead: the leader answers it. And what a replica takes from another.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use portolan::model::name::InstanceName;
+use portolan::model::ports::{Beat, BeatError, Heard, Heartbeats};
 use portolan::operator::replicas::pass_on::LeaderLine;
 use portolan::telemetry::metrics::Metrics;
 use reqwest::Method;
@@ -12,7 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::app::{Options, TestApp, token};
+use crate::app::{Answer, Options, TestApp, token};
 
 const BUSY: &str = r#"{"success":false,"error":"spent","code":"probe_budget"}"#;
 
@@ -139,4 +141,60 @@ async fn a_replica_that_does_not_lead_says_so() {
     let target = registered(&app, None).await;
     let hopped = app.send(app.request(Method::POST, &target).header("portolan-passed-on", "1")).await;
     assert_eq!((hopped.status.as_u16(), hopped.header("portolan-not-leading")), (503, "1"));
+}
+
+fn leased(port: u16) -> Value {
+    json!({"name": "a", "base_url": format!("http://192.0.2.1:{port}"), "instance": "a", "ttl_seconds": 60})
+}
+
+/// A register call as another replica passes it on.
+async fn pass_on(app: &TestApp, body: &Value) -> Answer {
+    app.send(app.request(Method::POST, "/api/v1/services/register").header("portolan-passed-on", "1").json(body)).await
+}
+
+#[tokio::test]
+async fn a_register_call_that_is_passed_on_only_renews() {
+    let app = TestApp::start().await;
+    assert_eq!(pass_on(&app, &leased(80)).await.refusal(404), "instance_not_found");
+    let id = app.register(&leased(80)).await.ok()["data"]["id"].as_str().expect("an id").to_owned();
+    let before = app.catalog.read().revision();
+    pass_on(&app, &leased(80)).await.ok();
+    assert_eq!(pass_on(&app, &leased(81)).await.refusal(404), "instance_not_found", "an address from before");
+    assert_eq!(app.catalog.read().revision(), before);
+    app.delete(&format!("/api/v1/services/{id}")).await.ok();
+    assert_eq!(pass_on(&app, &leased(80)).await.refusal(404), "instance_not_found");
+    assert!(app.catalog.read().find("default", "a").is_none(), "it undoes no deregistration");
+}
+
+/// The prober of a replica whose instances are all being removed.
+struct Leaving;
+
+impl Heartbeats for Leaving {
+    fn beat(&self, _: uuid::Uuid, _: &InstanceName, _: Beat) -> Result<Heard, BeatError> {
+        Err(BeatError::Leaving)
+    }
+
+    fn registered(&self, _: uuid::Uuid, _: &InstanceName) -> Result<Heard, BeatError> {
+        Err(BeatError::Leaving)
+    }
+}
+
+#[tokio::test]
+async fn a_renewal_that_is_passed_on_waits_for_a_removal_with_its_sender() {
+    let app = TestApp::with(Options { heartbeats: Some(Arc::new(Leaving)), ..Options::default() }).await;
+    // Registered all the same, by the time of the refusal.
+    assert_eq!(app.register(&leased(80)).await.refusal(503), "busy");
+    let before = app.catalog.read().revision();
+    let busy = pass_on(&app, &leased(80)).await;
+    assert_eq!((busy.refusal(503), busy.header("retry-after")), ("busy".to_owned(), "1"));
+    assert_eq!((busy.header("portolan-not-leading"), app.catalog.read().revision()), ("", before));
+}
+
+#[tokio::test]
+async fn a_renewal_takes_one_hop_and_no_more() {
+    let app = follower(None, false).await;
+    app.register(&leased(80)).await.ok();
+    app.register(&leased(80)).await.ok();
+    let hopped = pass_on(&app, &leased(80)).await;
+    assert_eq!((hopped.refusal(503), hopped.header("portolan-not-leading")), ("unavailable".to_owned(), "1"));
 }

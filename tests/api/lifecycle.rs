@@ -240,6 +240,26 @@ async fn a_drained_instance_is_shown_and_never_selected() {
 }
 
 #[tokio::test]
+async fn history_of_an_instance_that_never_was_is_not_found() {
+    let app = TestApp::start().await;
+    let service = two_healthy(&app).await;
+    let id = service["id"].as_str().expect("an id").to_owned();
+    for path in ["history?name=s&".to_owned(), format!("{id}/history?")] {
+        let of = |instance: &str| format!("/api/v1/services/{path}instance={instance}");
+        assert_eq!(app.get(&of("nope")).await.refusal(404), "instance_not_found");
+        assert_eq!(app.get(&of("a")).await.ok()["data"].as_array().map(Vec::len), Some(1));
+    }
+    let body = json!({"name": "s", "instance": "quiet", "base_url": "http://127.0.0.1/quiet"});
+    app.post("/api/v1/services/register", &body).await.ok();
+    let quiet = app.get("/api/v1/services/history?name=s&instance=quiet").await.ok();
+    assert_eq!(quiet["data"], json!([]), "registered, but nothing has changed");
+    app.delete(&format!("/api/v1/services/{id}")).await;
+    app.delete(&format!("/api/v1/services/{id}?all=true")).await.ok();
+    assert_eq!(app.get("/api/v1/services/history?name=s&instance=nope").await.refusal(404), "instance_not_found");
+    app.get("/api/v1/services/history?name=s&instance=a").await.ok();
+}
+
+#[tokio::test]
 async fn a_drain_ends_by_itself() {
     let app = TestApp::start().await;
     let service = two_healthy(&app).await;

@@ -78,7 +78,7 @@ async fn another_url_resets_health_and_says_what_it_replaced() {
     assert_eq!(answer["data"]["status"], "unknown");
     assert_ne!(answer["data"]["instances"][0]["generation"], first["data"]["instances"][0]["generation"]);
     let was = "this replaced the base_url of instance default, which was healthy: http://127.0.0.1:9 is now http://127.0.0.1:10";
-    assert_eq!(answer["warnings"], json!([format!("{was}; give `instance` to keep both")]));
+    assert_eq!(answer["warnings"], json!([format!("{was}; to keep both, give each its own `instance`")]));
 }
 
 #[tokio::test]
@@ -91,11 +91,15 @@ async fn a_replaced_url_gives_a_warning_whatever_else_changes() {
     (moved["version"], moved["weight"], moved["check"]) = ("2.0.0".into(), 7.into(), json!({"interval_seconds": 5}));
     let warnings = app.register(&moved).await.ok()["warnings"].take();
     let was = "this replaced the base_url of instance default: http://127.0.0.1:9 is now http://127.0.0.1:10/?…";
-    assert_eq!(warnings, json!([format!("{was}; give `instance` to keep both")]), "not healthy, and without its query");
+    assert_eq!(
+        warnings,
+        json!([format!("{was}; to keep both, give each its own `instance`")]),
+        "not healthy, and without its query"
+    );
     let warnings = app.register(&body()).await.ok()["warnings"].take();
     let was = "this replaced the base_url of instance default: http://127.0.0.1:10/?… is now http://127.0.0.1:9";
     let removed = "this replaced the health_url of instance default: http://127.0.0.1:10/live?… is now none";
-    assert_eq!(warnings, json!([format!("{was}; give `instance` to keep both"), removed]));
+    assert_eq!(warnings, json!([format!("{was}; to keep both, give each its own `instance`"), removed]));
     let mut relabelled = body();
     relabelled["version"] = "3.0.0".into();
     assert!(app.register(&relabelled).await.ok().get("warnings").is_none());

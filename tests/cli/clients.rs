@@ -15,9 +15,14 @@ const LIFE: &str = "the programs of `examples/clients`, while the server is kill
 /// Renewals that take longer than a lease lasts, so that without them the lease had expired.
 const RENEWALS: u64 = 4;
 
+/// The address as people often write it.
+fn slashed(server: &str) -> String {
+    format!("{server}/")
+}
+
 fn python(server: &str) -> Command {
     let mut command = Command::new("python3");
-    command.arg(example("clients/service.py")).args(["user-service", TTL]).env("PORTOLAN_SERVER", server);
+    command.arg(example("clients/service.py")).args(["user-service", TTL]).env("PORTOLAN_SERVER", slashed(server));
     command
 }
 
@@ -28,7 +33,7 @@ fn go(server: &str, folder: &std::path::Path) -> Command {
         Command::new("go").args(["build", "-o"]).arg(&program).arg(".").current_dir(example("clients/go")).status();
     assert!(built.expect("Go is installed").success(), "it compiles");
     let mut command = Command::new(program);
-    command.args(["user-service", TTL]).env("PORTOLAN_SERVER", server);
+    command.args(["user-service", TTL]).env("PORTOLAN_SERVER", slashed(server));
     command
 }
 

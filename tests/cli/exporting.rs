@@ -107,7 +107,7 @@ fn an_export_is_imported_whole_with_its_owners_and_ids() {
         command.current_dir(folder.path()).args(["import", "-", "--db", "portolan.db"]).args(args);
         command.write_stdin(text.clone()).output().expect("it runs")
     };
-    assert_eq!(stdout(&import(&[])), "imported - into portolan.db, 4 rows: 4 added\n");
+    assert_eq!(stdout(&import(&[])), "imported standard input into portolan.db, 4 rows: 4 added\n");
     assert_eq!(exported(folder.path(), &["--for-import"]), lines(&text), "ids, owners and dates too");
     // What the newest instance says of its service, it still says.
     let of_service = |server: &Server| {
@@ -119,7 +119,7 @@ fn an_export_is_imported_whole_with_its_owners_and_ids() {
     let moved = Server::of(&folder.path().join("portolan.db"), &auth);
     assert_eq!(of_service(&moved), of_service(&server));
     drop(moved);
-    assert_eq!(stdout(&import(&[])), "nothing changed in portolan.db: 4 rows of -: 4 already there\n");
+    assert_eq!(stdout(&import(&[])), "nothing changed in portolan.db: 4 rows of standard input: 4 already there\n");
     // Only the importer takes these.
     let line = text.lines().next().expect("a line");
     let plain = Server::start(&[]);

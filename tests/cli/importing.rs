@@ -93,8 +93,8 @@ fn each_row_that_does_not_fit_says_what_it_became_or_what_would_do() {
     let report = stdout(&output);
     for line in [
         "row 2 (Order_Service) -> default/order-service  added: name is not a label of a-z, 0-9 and '-'; it became order-service",
-        "row 3 (user-service) -> default/user-service/127-0-0-1-9081  added: name is also the name of another row with a different address, so this row is a \
-         further instance; it became instance 127-0-0-1-9081",
+        "row 3 (user-service) -> default/user-service/127-0-0-1-9081  added: name: another row has this name and a different address, so this one \
+         becomes the instance 127-0-0-1-9081",
         "row 4 (user-service)  left out: row repeats name and address of row 1",
         "row 5 (mail)  does not fit: base_url is not a URL with a host",
         "; try http://localhost:8025",

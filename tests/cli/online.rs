@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
-use crate::common::{Server, canned_forever, ended, json, stderr, stdout};
+use crate::common::{Server, canned_forever, ended, json, process, stderr, stdout};
 
 /// Where the first instance of `user-service` is reached.
 fn backend() -> &'static str {
@@ -67,6 +67,47 @@ fn a_registration_comes_from_a_file_or_stdin() {
     let output = typo.write_stdin(r#"{"nmae":"x"}"#).output().expect("it runs");
     let (code, said) = ended(&output);
     assert!(code == 2 && said.contains("nmae"), "{said}");
+
+    let mut several = server.command(&["register", "-f", "-"]);
+    let output = several.write_stdin(format!("{body}\n{body}\n")).output().expect("it runs");
+    let (code, said) = ended(&output);
+    assert!(code == 2 && said.contains("error: standard input is not JSON"), "{said}");
+    assert!(said.contains("register each line alone, or use `portolan import`"), "{said}");
+}
+
+#[test]
+fn flags_that_have_no_effect_say_what_they_need() {
+    let server = Server::start(&[]);
+    let base = ["register", "--name", "x", "--base-url", "http://127.0.0.1:9"];
+    for (flags, wrong) in [
+        (&["--identity", "/a=b"][..], "error: --identity needs --check-http"),
+        (&["--identity", "/a=b", "--version-from", "/v"], "--identity and --version-from need --check-http"),
+        (&["--check-grpc", "--check-statuses", "200"], "--check-statuses needs --check-http"),
+        (&["--check-tcp", "--check-tls-no-verify"], "--check-tls-no-verify needs --check-http or --check-grpc"),
+        (&["--check-http", "--check-statuses", "20x"], "'20x'"),
+        (&["--check-http", "--check-statuses", "999"], "'999'"),
+        (&["--check-http", "--check-statuses", "20x"], "expected statuses from 100 to 599, such as 200,204"),
+    ] {
+        let (code, said) = ended(&server.cli(&[&base[..], flags].concat()));
+        assert!(code == 2 && said.contains(wrong), "{flags:?}: {code} {said}");
+    }
+}
+
+#[test]
+fn a_wrong_base_path_is_no_absence() {
+    let server = Server::start(&[]);
+    let mut get = process();
+    get.args(["get", "x"]).env("PORTOLAN_SERVER", format!("{}/registry", server.url));
+    let (code, said) = ended(&get.output().expect("it runs"));
+    assert!(code == 3 && said.contains("is PORTOLAN_SERVER or --server right?"), "{code} {said}");
+}
+
+#[test]
+fn history_of_a_mistyped_instance_is_not_found() {
+    let server = Server::start(&[]);
+    ok(&server, &["register", "--name", "x", "--base-url", "http://127.0.0.1:9"]);
+    ok(&server, &["history", "x", "-i", "default"]);
+    assert_eq!(code(&server, &["history", "x", "-i", "defualt"]), 4);
 }
 
 #[test]
@@ -239,7 +280,8 @@ fn deregister_removes_one_or_all() {
     let server = furnished();
     let several = server.cli(&["deregister", "user-service"]);
     let (exit, said) = ended(&several);
-    assert!(exit == 5 && said.contains("--all") && said.contains("--instance"), "{said}");
+    let hint = "--instance NAME removes one (a, b); --all removes every one";
+    assert!(exit == 5 && said.contains(hint), "{said}");
     let (exit, said) = ended(&server.cli(&["deregister", "user-service", "-i", "zzz"]));
     assert!(exit == 4 && said.contains("portolan get user-service shows those it has"), "{said}");
     let output = server.cli(&["deregister", "user-service", "--instance", "b"]);

@@ -82,6 +82,18 @@ fn every_kind_of_client_trusts_a_ca_that_is_named() {
 }
 
 #[test]
+fn a_server_that_speaks_plain_http_is_asked_where_no_ca_is_installed() {
+    let server = Server::start(&[]);
+    for (url, code) in [(server.url.clone(), 0), (server.url.replace("http:", "https:"), 3)] {
+        let mut command = server.command(&["list", "--server", &url]);
+        let output = command.env("SSL_CERT_FILE", "/nonexistent").env("SSL_CERT_DIR", "/nonexistent").output();
+        let (ended, said) = ended(&output.expect("it runs"));
+        assert_eq!(ended, code, "{said}");
+        assert_eq!(said.contains("TLS could not be set up"), code == 3, "{said}");
+    }
+}
+
+#[test]
 fn a_certificate_that_is_not_trusted_is_explained() {
     let files = Files::new();
     let server = files.start(&[]);

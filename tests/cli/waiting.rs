@@ -120,6 +120,14 @@ fn waiting_in_vain_says_how_it_is() {
     let unproved = server.cli(&["wait", "a", "--for", "healthy", "-i", "unproved", "--timeout", "1s"]);
     let (code, said) = ended(&unproved);
     assert!(code == 6 && said.contains("unproved is not probed, so it never becomes healthy"), "{code} {said}");
+    for (flags, hint) in [
+        (["-i", "nope"], "a has no instance nope; it has: "),
+        (["--version", ">=7"], "no instance has a version in >=7"),
+    ] {
+        let wait = [&["wait", "a", "--for", "registered", "--timeout", "1s"], &flags[..]].concat();
+        let (code, said) = ended(&server.cli(&wait));
+        assert!(code == 6 && said.contains(hint) && !said.contains("longer --timeout"), "{code} {said}");
+    }
     for wrong in [&["a"][..], &["a", "--for", "well"], &["a", "--for", "gone", "--min", "1"], &["A", "--for", "gone"]] {
         assert_eq!(ended(&server.cli(&[&["wait"], wrong].concat())).0, 2, "{wrong:?}");
     }

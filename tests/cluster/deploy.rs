@@ -1,5 +1,7 @@
 //! What `deploy/` holds is taken by a real API server, and gives Portolan what it needs and nothing else.
 
+use std::path::Path;
+
 use control_plane::{Assets, ControlPlane, Kubectl, Options, Refused};
 use serde_json::{Value, json};
 
@@ -60,6 +62,19 @@ async fn pods_of_every_overlay_are_restricted_ones() {
         loose["containers"][0]["securityContext"] = json!({ "allowPrivilegeEscalation": true });
         let refused = admitted(plane, &namespace, &loose).await.expect_err("the namespace takes restricted pods alone");
         assert!(refused.contains("violates PodSecurity \"restricted:latest\""), "{refused}");
+    }
+}
+
+/// In a cluster whose pods have IPv6 addresses, the kubelet probes those.
+#[tokio::test]
+async fn pods_of_every_overlay_listen_on_the_addresses_of_both_families() {
+    let plane = shared().await;
+    for overlay in ["cluster", "namespaced", "standalone"] {
+        let Installed { namespace, .. } = install(plane, overlay).await;
+        let container = &deployment(plane, &namespace).await["spec"]["template"]["spec"]["containers"][0];
+        let env = container["env"].as_array().expect("a list").iter();
+        let addresses: Vec<_> = env.filter(|entry| entry["name"] == "PORTOLAN_BIND_ADDRESS").collect();
+        assert_eq!(addresses, [&json!({ "name": "PORTOLAN_BIND_ADDRESS", "value": "::" })], "{overlay}");
     }
 }
 
@@ -184,7 +199,7 @@ async fn the_port_of_the_metrics_is_open_to_labelled_namespaces_alone() {
     let env = container["env"].as_array().expect("a list");
     let address = env.iter().find(|entry| entry["name"] == "PORTOLAN_METRICS_ADDRESS").expect("set")["value"].clone();
     assert_eq!(container["ports"][1]["name"], "metrics");
-    assert_eq!(address, format!("0.0.0.0:{}", container["ports"][1]["containerPort"]));
+    assert_eq!(address, format!("[::]:{}", container["ports"][1]["containerPort"]));
     let service = get(&kubectl, &["service", "portolan", "-n", &namespace]).await;
     assert_eq!(service["spec"]["ports"][1]["targetPort"], "metrics");
     let policy = get(&kubectl, &["networkpolicy", "portolan", "-n", &namespace]).await;
@@ -245,15 +260,48 @@ async fn reading_comes_with_view_and_a_namespaces_administrator_installs_the_res
     kubectl.run(&apply).await.expect("installed");
 }
 
+/// What kustomize builds from a folder.
+fn kustomize(folder: &Path) -> String {
+    let kubectl = Assets::find_or_build().expect("kubectl").kubectl();
+    let built = std::process::Command::new(kubectl).arg("kustomize").arg(folder).output().expect("kubectl runs");
+    String::from_utf8(built.stdout).expect("UTF-8")
+}
+
+#[test]
+fn monitoring_and_its_alert_about_leaders_follow_the_namespace_in_the_settings() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for part in ["labels", "monitoring"] {
+        std::fs::create_dir(folder.path().join(part)).expect("a folder");
+        for file in std::fs::read_dir(repository().join("deploy").join(part)).expect("a folder") {
+            let file = file.expect("an entry");
+            std::fs::copy(file.path(), folder.path().join(part).join(file.file_name())).expect("copied");
+        }
+    }
+    let settings = folder.path().join("monitoring/settings.yaml");
+    let text = std::fs::read_to_string(&settings).expect("the settings");
+    let (own, other) = ("\n  namespace: portolan\n", "\n  namespace: registry\n");
+    assert!(text.contains(own), "{text}");
+    std::fs::write(&settings, text.replace(own, other)).expect("written");
+    let built = kustomize(&folder.path().join("monitoring"));
+    let objects: Vec<Value> = serde_saphyr::from_multiple(&built).expect("objects");
+    let namespaces: Vec<_> = objects.iter().map(|object| object["metadata"]["namespace"].as_str()).collect();
+    assert_eq!(namespaces, [Some("registry"); 3]);
+    let rules = objects.iter().find(|object| object["kind"] == "PrometheusRule").expect("the alerts");
+    let rules = rules["spec"]["groups"][0]["rules"].as_array().expect("a list");
+    let alert = rules.iter().find(|rule| rule["alert"] == "PortolanNoLeader").expect("the alert");
+    let expression = alert["expr"].as_str().expect("an expression");
+    let scoped =
+        r#"label_replace(absent(up{job="portolan", namespace="registry"} == 1), "namespace", "registry", "", "")"#;
+    assert!(expression.contains(scoped) && expression.contains(r#"{name="portolan"}"#), "{expression}");
+}
+
 #[test]
 fn the_policy_follows_the_service_account_into_any_namespace_and_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let overlay = relative(folder.path(), &repository().join("deploy/overlays/cluster"));
     let text = format!("namespace: registry\nnamePrefix: eu-\nnameSuffix: -b\nresources:\n- {overlay}\n");
     std::fs::write(folder.path().join("kustomization.yaml"), text).expect("written");
-    let kubectl = Assets::find_or_build().expect("kubectl").kubectl();
-    let built = std::process::Command::new(kubectl).arg("kustomize").arg(folder.path()).output().expect("kubectl runs");
-    let built = String::from_utf8(built.stdout).expect("UTF-8");
+    let built = kustomize(folder.path());
     let of = |kind: &str| {
         let line = format!("\nkind: {kind}\n");
         built.split("---\n").find(|object| object.contains(&line)).expect("there")

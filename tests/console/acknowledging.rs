@@ -58,6 +58,21 @@ fn a_key_asks_for_a_note_and_says_what_is_known() {
 }
 
 #[test]
+fn where_no_instance_is_shown_the_service_is_meant() {
+    for view in ["", "2", "H", "y", "T"] {
+        let mut console = TestConsole::loaded(SIZE);
+        console.keys("/name=checkout\n");
+        console.keys(view);
+        for keys in ["adisk ordered\n", "mackn\ndisk ordered\n"] {
+            let effects = console.keys(keys);
+            let note = "disk ordered".into();
+            let wanted = Operation::Acknowledge { service: CHECKOUT, instance: None, note, seconds: None };
+            assert_eq!(operations(&effects), [&wanted], "{view} {keys}");
+        }
+    }
+}
+
+#[test]
 fn what_is_known_is_below_the_rest_with_its_note() {
     let mut console = TestConsole::loaded(SIZE);
     assert_eq!(console.listed().iter().position(|name| name == "checkout"), Some(1));

@@ -119,6 +119,37 @@ fn tab_goes_through_what_completes_a_filter() {
 }
 
 #[test]
+fn filters_used_before_are_recalled_and_what_is_typed_is_kept() {
+    let mut console = TestConsole::loaded(SIZE);
+    console.keys("/ns=infra");
+    console.press(KeyCode::Down);
+    console.press(KeyCode::Up);
+    assert_eq!(&*console.state.filter, "ns=infra", "there is nothing to recall");
+    console.keys("\n/");
+    for _ in 0.."ns=infra".len() {
+        console.press(KeyCode::Backspace);
+    }
+    console.keys("ns=shop\n/ ca");
+    console.press(KeyCode::Down);
+    assert_eq!(&*console.state.filter, "ns=shop ca", "the wheel turned down changes nothing");
+    let mut recalled = |code| {
+        console.press(code);
+        console.state.filter.to_string()
+    };
+    assert_eq!(recalled(KeyCode::Up), "ns=shop");
+    assert_eq!(recalled(KeyCode::Up), "ns=infra");
+    assert_eq!(recalled(KeyCode::Up), "ns=infra", "the oldest");
+    assert_eq!(recalled(KeyCode::Down), "ns=shop");
+    assert_eq!(recalled(KeyCode::Down), "ns=shop ca", "what was typed");
+    assert_eq!(recalled(KeyCode::Down), "ns=shop ca");
+    recalled(KeyCode::Up);
+    console.keys(" cart");
+    console.press(KeyCode::Down);
+    assert_eq!(&*console.state.filter, "ns=shop cart", "what is edited is not lost");
+    assert_eq!(console.listed(), ["cart"]);
+}
+
+#[test]
 fn the_explanation_beside_the_list_follows_the_cursor_and_faults_are_stepped_through() {
     let mut console = TestConsole::loaded((160, 40));
     console.keys("/ns=shop\ne");

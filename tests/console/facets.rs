@@ -179,6 +179,25 @@ fn a_pivot_goes_through_the_dimensions_and_lists_a_group() {
 }
 
 #[test]
+fn a_pivot_is_about_the_chosen_namespace() {
+    let mut console = console((120, 40));
+    let hosts = |console: &mut TestConsole| {
+        console.frame();
+        let mut hosts: Vec<String> = console.state.pivot.groups.iter().map(|group| group.value.to_string()).collect();
+        hosts.sort_unstable();
+        hosts
+    };
+    console.keys("v\t");
+    assert_eq!(hosts(&mut console).len(), 6);
+    console.keys("nshop\n");
+    assert_eq!(hosts(&mut console), ["10.0.0.1", "10.0.0.4"], "at once");
+    console.tick(5000);
+    assert_eq!(hosts(&mut console), ["10.0.0.1", "10.0.0.4"]);
+    console.keys("0");
+    assert_eq!(hosts(&mut console).len(), 6);
+}
+
+#[test]
 fn a_pivot_at_every_size() {
     let mut all = String::new();
     for size in [(40, 12), (80, 24), (120, 40), (200, 50)] {

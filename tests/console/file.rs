@@ -1,7 +1,7 @@
 //! The store's file as a source: it sends what the server commits, whatever happens to the file.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use portolan::console::data::{ProbingOfService, Service};
 use portolan::console::source::file::FileSource;
@@ -11,6 +11,7 @@ use portolan::model::health::CheckState;
 use portolan::model::outcome::{Health, Outcome, Reason, Stage, Timings, Transition, Verdict};
 use portolan::model::probe::{HealthChange, ProbeRow, Sample};
 use portolan::model::service::Instance;
+use portolan::model::time::UnixMs;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::company;
-use crate::store::{Running, at, files, folder, fresh, leads, registration, removal, settings, spec};
+use crate::store::{Running, at, files, folder, fresh, leads, registration, removal, settings, spec, until};
 
 /// Longest wait for anything.
 const TIMEOUT: Duration = Duration::from_mins(2);
@@ -34,7 +35,12 @@ struct Watching {
 
 impl Watching {
     fn start(path: &Path) -> Self {
-        let (sender, events) = mpsc::channel(256);
+        Self::with_queue(path, 256)
+    }
+
+    /// With a queue of that many events.
+    fn with_queue(path: &Path, queue: usize) -> Self {
+        let (sender, events) = mpsc::channel(queue);
         let (requests, received) = mpsc::channel(64);
         let stop = CancellationToken::new();
         let source: Box<dyn Source> = Box::new(FileSource::new(path));
@@ -277,6 +283,47 @@ async fn another_line_of_revisions_arrives_as_a_snapshot() {
     assert_eq!(names(&w.changes().await.0), ["orders"]);
     w.end().await;
     s.stop().await;
+}
+
+#[tokio::test]
+async fn many_changes_at_once_are_not_another_file() {
+    let (folder, s) = fresh();
+    let mut w = Watching::with_queue(&folder.path().join("p.db"), 1);
+    w.snapshot().await;
+    w.live().await;
+    // Two answers that nobody takes hold it up, so that it finds all that follows at once.
+    for number in [1, 2] {
+        w.requests.send(Request::Operate(number, Operation::Observe(Uuid::nil()))).await.expect("is sent");
+    }
+    until("it has both requests", async || w.requests.capacity() == w.requests.max_capacity()).await;
+    let names: Vec<String> = (0..1001).map(|n| format!("svc-{n}")).collect();
+    let registered = names.iter().map(|name| s.register(registration(name, "a", spec(1))));
+    assert!(futures::future::join_all(registered).await.iter().all(Result::is_ok));
+    let all = w.until("all of them", |event| match event {
+        SourceEvent::Server(events) => panic!("{events:?}"),
+        SourceEvent::Snapshot(all) => Some(all),
+        _ => None,
+    });
+    assert_eq!(all.await.len(), names.len());
+    w.end().await;
+    s.stop().await;
+}
+
+#[tokio::test]
+async fn a_file_without_a_server_says_when_it_was_written() {
+    let (folder, s) = fresh();
+    let path = folder.path().join("p.db");
+    s.register(registration("users", "a", spec(1))).await.expect("registers");
+    s.stop().await;
+    let written = UnixMs::wall().0 - 3 * 86_400_000;
+    let time = SystemTime::UNIX_EPOCH + Duration::from_millis(written.try_into().expect("after 1970"));
+    std::fs::File::options().write(true).open(&path).and_then(|file| file.set_modified(time)).expect("it is set");
+    let mut w = Watching::start(&path);
+    let is_age = |event| if let SourceEvent::AsOf(at) = event { Some(at) } else { None };
+    assert_eq!(w.until("its age", is_age).await, UnixMs(written));
+    assert_eq!(w.link, Link::Connecting, "before the link is lost");
+    assert!(w.lost().await.contains("no server has this file open"));
+    w.end().await;
 }
 
 #[tokio::test]

@@ -58,6 +58,27 @@ fn from_the_start_to_the_end() {
 }
 
 #[test]
+fn a_terminal_that_does_not_say_how_large_it_is_gets_a_usual_frame() {
+    let server = server();
+    server.register("users", CLOSED);
+    let mut t = Terminal::start(server.console(&["--server", &server.url()]), (0, 0));
+    t.wait_for("✖ down 1");
+    t.wait_for("Enter open");
+    t.resize((100, 30));
+    t.wait_for("X explain");
+    t.keys("\u{3}");
+    assert!(t.ended().success());
+    t.becomes_clean();
+
+    let mut t = Terminal::start(server.console(&["--server", &server.url(), "--once"]), (0, 0));
+    assert!(t.ended().success());
+    t.wait_for("Enter open");
+    let raw = String::from_utf8_lossy(&t.shown().raw).into_owned();
+    assert_eq!(raw.lines().count(), 40, "{raw}");
+    assert!(raw.contains("✖ down 1") && raw.lines().any(|line| line.chars().count() > 80), "{raw}");
+}
+
+#[test]
 fn a_url_among_the_labels_is_a_link_and_takes_no_cell() {
     let server = server();
     server.register_with("users", CLOSED, &["--meta", "runbook=https://wiki.example/users"]);

@@ -53,6 +53,9 @@ fn events_of_the_source() -> impl Strategy<Value = Msg> {
         (some, id.clone()).prop_map(|(service, gone)| SourceEvent::Changes(vec![service], vec![gone])),
         id.clone().prop_map(|id| SourceEvent::Probing(id, Some(Box::new(probing())))),
         id.clone().prop_map(|id| SourceEvent::Probing(id, None)),
+        Just(SourceEvent::NoProbing(hostile().name)),
+        id.clone().prop_map(|id| SourceEvent::NoHistory(id, hostile().description)),
+        any::<i64>().prop_map(|at| SourceEvent::AsOf(UnixMs(at))),
         (id, 0..3_i64, any::<Option<i64>>()).prop_map(|(id, page, more)| SourceEvent::History(id, history(page), more)),
         Just(SourceEvent::History(CHECKOUT, vec![], None)),
         Just(SourceEvent::Server(events())),
@@ -76,7 +79,7 @@ fn messages() -> impl Strategy<Value = Msg> {
         6 => keys(),
         3 => events_of_the_source(),
         1 => (1..=210_u16, 1..=55_u16).prop_map(|(w, h)| Msg::Resize(w, h)),
-        1 => (1..=3_u16, 1..=3_u16).prop_map(|(w, h)| Msg::Resize(w, h)),
+        1 => (0..=3_u16, 0..=3_u16).prop_map(|(w, h)| Msg::Resize(w, h)),
         1 => (0..600_000_i64).prop_map(|n| Msg::Tick(UnixMs(NOON.0 + n))),
     ]
 }

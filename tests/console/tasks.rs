@@ -211,7 +211,7 @@ const TASKS: &[Task] = &[
     },
     Task {
         question: "Only what is broken",
-        keys: &["Ctrl-z"],
+        keys: &["Ctrl-Z"],
         answer: "the list without healthy services",
         holds: |console, _| console.listed().iter().all(|name| name != "cron") && console.listed().len() < 20,
     },
@@ -230,7 +230,11 @@ fn press(console: &mut TestConsole, key: &str) -> Vec<Effect> {
         "Tab" => (KeyCode::Tab, KeyModifiers::NONE),
         "Shift-Tab" => (KeyCode::BackTab, KeyModifiers::SHIFT),
         key => match key.strip_prefix("Ctrl-") {
-            Some(letter) => (KeyCode::Char(letter.chars().next().expect("a letter")), KeyModifiers::CONTROL),
+            // A terminal sends the small letter.
+            Some(letter) => {
+                let letter = letter.chars().next().expect("a letter").to_ascii_lowercase();
+                (KeyCode::Char(letter), KeyModifiers::CONTROL)
+            }
             None => (KeyCode::Char(key.chars().next().expect("a character")), KeyModifiers::NONE),
         },
     };

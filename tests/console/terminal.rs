@@ -37,15 +37,16 @@ pub(crate) struct Output {
 const MAX_RAW: usize = 1 << 20;
 
 impl Terminal {
-    /// Starts a program in it.
+    /// Starts a program in it. With 0 columns and rows, it does not say how large it is, and shows 80 and 24.
     pub(crate) fn start(command: CommandBuilder, (cols, rows): (u16, u16)) -> Self {
         let size = PtySize { rows, cols, pixel_width: 0, pixel_height: 0 };
         let pair = native_pty_system().openpty(size).expect("a pseudo-terminal");
         let child = pair.slave.spawn_command(command).expect("it starts");
         let mut written = pair.master.try_clone_reader().expect("a reader");
         let keys = pair.master.take_writer().expect("a writer");
+        let (wide, high) = if (cols, rows) == (0, 0) { (80, 24) } else { (cols, rows) };
         let shown = Arc::new(Mutex::new(Output {
-            parser: vt100::Parser::new(cells(rows), cells(cols), 0),
+            parser: vt100::Parser::new(cells(high), cells(wide), 0),
             bytes: 0,
             raw: Vec::new(),
         }));

@@ -56,6 +56,20 @@ fn the_charts_copies_are_the_manifests() {
     }
 }
 
+/// The alert names the namespace of its install; the template puts in that of the release by replacing these texts.
+#[test]
+fn the_template_finds_the_namespace_in_the_alert_about_leaders() {
+    let (template, rules) = (read("templates/monitoring.yaml"), read("files/rules.yaml"));
+    let (_, alert) = rules.split_once("- alert: PortolanNoLeader\n").expect("the alert");
+    let (expression, _) = alert.split_once("for: ").expect("the end of its expression");
+    let replaced = template.split("replace `").skip(1).filter_map(|rest| rest.split('`').next());
+    let replaced: Vec<_> = replaced.collect();
+    assert_eq!(replaced, [r#"namespace="portolan""#, r#""namespace", "portolan""#]);
+    for text in replaced {
+        assert_eq!(expression.matches(text).count(), 1, "{text} in {expression}");
+    }
+}
+
 #[test]
 fn every_file_of_the_chart_that_is_data_is_such_a_copy() {
     for folder in ["crds", "files"] {

@@ -8,7 +8,7 @@ use hyper_util::service::TowerToHyperService;
 use portolan::model::check::{Target, TlsCheck};
 use portolan::model::outcome::{Outcome, Reason, Stage};
 use portolan::prober::{DialSettings, Dialer};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
@@ -191,4 +191,55 @@ async fn silence_and_closing_are_distinguished() {
     hung.quiet().await;
     let closing = Server::start(|mut stream| async move { drop(read_head(&mut stream).await) }).await;
     assert_fail(&ask(&closing, "").await, Reason::ConnectionReset);
+}
+
+/// An HTTP/2 frame without flags ([RFC 9113 §4.1](https://www.rfc-editor.org/rfc/rfc9113#section-4.1)).
+fn frame(kind: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(payload.len()).expect("short").to_be_bytes();
+    [&[0], &length[..], &[kind, 0], &stream.to_be_bytes(), payload].concat()
+}
+
+/// A server that answers a call with this frame.
+async fn framing(answer: Vec<u8>) -> Server {
+    const HEADERS: u8 = 1;
+    const SETTINGS: u8 = 4;
+    let answer = [frame(SETTINGS, 0, &[]), answer].concat();
+    Server::start(move |mut stream| {
+        let answer = answer.clone();
+        async move {
+            let (mut preface, mut head) = ([0; 24], [0; 9]);
+            stream.read_exact(&mut preface).await.expect("a preface");
+            while head[3] != HEADERS {
+                stream.read_exact(&mut head).await.expect("a frame");
+                let mut payload = vec![0; u16::from_be_bytes([head[1], head[2]]).into()];
+                stream.read_exact(&mut payload).await.expect("all of the frame");
+            }
+            drop(stream.write_all(&answer).await);
+            until_closed(&mut stream).await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_refused_call_is_not_another_protocol() {
+    let reset = |why: u32| frame(3, 1, &why.to_be_bytes());
+    // No call was begun.
+    let go_away = |why: u32| frame(7, 0, &[[0; 4], why.to_be_bytes()].concat());
+    for (answer, words) in [
+        (reset(7), "(RST_STREAM, REFUSED_STREAM)"),
+        (reset(11), "(RST_STREAM, ENHANCE_YOUR_CALM)"),
+        (go_away(0), "(GOAWAY, NO_ERROR)"),
+        (go_away(11), "(GOAWAY, ENHANCE_YOUR_CALM)"),
+    ] {
+        let outcome = ask(&framing(answer).await, "").await;
+        assert_fail(&outcome, Reason::GrpcError);
+        let said = format!("the server refused the call {words}; is it overloaded or shutting down?");
+        assert_eq!(outcome.message, said);
+    }
+    for answer in [reset(1), reset(13), go_away(13)] {
+        let outcome = ask(&framing(answer).await, "").await;
+        assert_fail(&outcome, Reason::ProtocolError);
+        assert!(outcome.message.contains("HTTP/1.1"), "{outcome:?}");
+    }
 }

@@ -83,6 +83,17 @@ async fn a_body_that_never_ends_is_no_answer() {
 }
 
 #[tokio::test]
+async fn a_body_that_never_ends_changes_nothing_where_only_the_version_is_wanted() {
+    let server = Server::answering("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"name\":").await;
+    let demands = |demands: Demands| Demands { version_from: Some("/version".to_owned()), ..demands };
+    let outcome = probe_briefly(&demanding(server.http("/"), demands(Demands::default()))).await;
+    assert_pass(&outcome);
+    assert_eq!((outcome.code, outcome.stage), (Some(200), Stage::Status));
+    let outcome = probe_briefly(&demanding(server.http("/"), demands(json("/name", "user")))).await;
+    assert_fail(&outcome, Reason::Timeout);
+}
+
+#[tokio::test]
 async fn a_header_may_say_who_answers() {
     let server = Server::answering("HTTP/1.1 200 OK\r\nX-Service:  user \r\ncontent-length: 0\r\n\r\n").await;
     assert_pass(&asking(&server, header("x-service", "user")).await);
@@ -107,6 +118,24 @@ async fn a_certificate_may_say_who_answers() {
     said(&outcome, "the server's certificate is for ");
     assert_eq!(outcome.stage, Stage::Tls, "nothing is asked of it");
     said(&probe("a.user.shop.test").await, "expected \"a.user.shop.test\"");
+}
+
+#[tokio::test]
+async fn each_of_many_names_of_a_certificate_may_say_who_answers() {
+    let house = House::counting(portolan::telemetry::metrics::Metrics::default());
+    let names: Vec<String> = (1..70).map(|n| format!("n{n}.shop.test")).collect();
+    let names: Vec<&str> = std::iter::once("127.0.0.1").chain(names.iter().map(String::as_str)).collect();
+    let server = serving(acceptor(house.ca.issue(&names), b"http/1.1")).await;
+    let probe = async |name: &str| {
+        let identity = Identity { tls_san: Some(name.to_owned()), ..Identity::default() };
+        let tls = TlsCheck { ca: Some("corp.pem".to_owned()), ..TlsCheck::default() };
+        let target = https(loopback(), server.port(), tls);
+        house.probe_target(&demanding(target, Demands { identity, version_from: None })).await
+    };
+    for name in &names {
+        assert_pass(&probe(name).await);
+    }
+    said(&probe("n70.shop.test").await, "the server's certificate is for 127.0.0.1, n1.shop.test, ");
 }
 
 #[tokio::test]

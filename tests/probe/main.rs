@@ -1,5 +1,6 @@
 //! Probes against real servers on loopback, friendly and hostile ones.
 
+mod addresses;
 mod curves;
 mod dns;
 mod full;

@@ -13,19 +13,20 @@ use portolan::prober::{DialSettings, Dialer};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::time::Instant;
 
+use super::addresses::same_port;
 use super::dns::{Dns, Reply};
 use super::harness::*;
 
-fn using(dns: &Dns) -> Dialer {
+pub(crate) fn using(dns: &Dns) -> Dialer {
     let resolver = ResolverSettings::Servers(vec![dns.address]);
     Dialer::new(DialSettings { resolver, ..settings() })
 }
 
-fn named(name: &str, port: u16) -> Target {
+pub(crate) fn named(name: &str, port: u16) -> Target {
     Target::Tcp { host: Host::Name(name.to_owned()), port }
 }
 
-async fn accepting() -> Server {
+pub(crate) async fn accepting() -> Server {
     Server::start(|mut stream| async move { until_closed(&mut stream).await }).await
 }
 
@@ -227,17 +228,6 @@ async fn a_name_that_turns_to_a_denied_address_is_denied_and_never_dialled() {
     assert_eq!((allowed.connections(), denied.connections()), (1, 0));
 }
 
-/// Listeners on 127.0.0.1 and 127.0.0.2 with one port.
-async fn same_port() -> (TcpListener, TcpListener) {
-    loop {
-        let first = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
-        let port = first.local_addr().expect("an address").port();
-        if let Ok(second) = TcpListener::bind(("127.0.0.2", port)).await {
-            return (first, second);
-        }
-    }
-}
-
 #[tokio::test]
 async fn one_denied_address_denies_the_name() {
     for mixed in [
@@ -253,76 +243,6 @@ async fn one_denied_address_denies_the_name() {
         assert_fail(&outcome, Reason::AddressDenied);
         assert_eq!(server.connections(), 0, "{mixed:?}");
     }
-}
-
-#[tokio::test]
-async fn families_take_turns_and_the_next_address_is_tried_when_one_does_not_connect() {
-    let (up, down) = same_port().await;
-    drop(down);
-    let server = Server::on(up, |mut stream| async move { until_closed(&mut stream).await });
-    let dns = Dns::start(|_, _, _| Reply::addresses(&["127.0.0.2", "127.0.0.1", "::1"], 60)).await;
-    let dialer = using(&dns);
-    let target = named("two.test", server.port());
-    let pinned = dialer.pin(&target, Instant::now() + AMPLE).await.expect("allowed");
-    let order: Vec<_> = pinned.addresses().iter().map(ToString::to_string).collect();
-    assert_eq!(order, ["127.0.0.2", "::1", "127.0.0.1"]);
-    assert_eq!(pinned.key(), pinned.addresses()[0]);
-    let outcome = probe_with(&dialer, &target, AMPLE).await;
-    assert_pass(&outcome);
-    assert_eq!(outcome.address, Some(server.address));
-}
-
-const MANY: [&str; 8] =
-    ["127.0.0.9", "127.0.0.8", "127.0.0.7", "127.0.0.6", "127.0.0.5", "127.0.0.4", "127.0.0.3", "127.0.0.1"];
-
-#[tokio::test]
-async fn every_address_of_a_name_is_tried() {
-    let server = accepting().await;
-    let dns = Dns::start(|_, _, _| Reply::addresses(&MANY, 60)).await;
-    let outcome = probe_with(&using(&dns), &named("many.test", server.port()), AMPLE).await;
-    assert_pass(&outcome);
-    assert_eq!(outcome.address, Some(server.address));
-
-    let closed = accepting().await.port();
-    let outcome = probe_with(&using(&dns), &named("many.test", closed), AMPLE).await;
-    assert_fail(&outcome, Reason::ConnectRefused);
-    assert!(outcome.message.contains("127.0.0.9") && outcome.message.contains("7 other addresses"), "{outcome:?}");
-}
-
-#[tokio::test]
-async fn silent_addresses_do_not_hold_up_the_one_that_answers() {
-    let (up, down) = same_port().await;
-    drop(down);
-    let server = Server::on(up, |mut stream| async move { until_closed(&mut stream).await });
-    let silent = ["127.0.0.2", "127.0.0.3"].map(|ip| Silent::at(ip, server.port()));
-    let silent = futures::future::join_all(silent).await;
-    let dns = Dns::start(|_, _, _| Reply::addresses(&["127.0.0.2", "127.0.0.3", "127.0.0.1"], 60)).await;
-    let dialer = using(&dns);
-    assert_pass(&probe_with(&dialer, &named("late.test", server.port()), AMPLE).await);
-    // with little time each has its share of it
-    let outcome = probe_with(&dialer, &named("late.test", server.port()), Duration::from_secs(2)).await;
-    assert_pass(&outcome);
-    assert_eq!(outcome.address, Some(server.address));
-    drop(silent);
-}
-
-#[tokio::test]
-async fn an_address_over_its_budget_is_not_tried() {
-    let (up, down) = same_port().await;
-    drop(down);
-    let server = Server::on(up, |mut stream| async move { until_closed(&mut stream).await });
-    let dns = Dns::start(|_, _, _| Reply::addresses(&["127.0.0.2", "127.0.0.1", "127.0.0.3"], 60)).await;
-    let (dialer, target) = (using(&dns), named("flood.test", server.port()));
-    let end = Instant::now() + AMPLE;
-    let pinned = dialer.pin(&target, end).await.expect("allowed");
-    let (spent, asked) = (server.address.ip(), std::sync::Mutex::new(Vec::new()));
-    let may = |key| {
-        asked.lock().expect("not poisoned").push(key);
-        key != spent
-    };
-    assert_fail(&dialer.probe_if(&target, &pinned, end, &may).await.0, Reason::ConnectRefused);
-    assert_eq!(server.connections(), 0);
-    assert_eq!(*asked.lock().expect("not poisoned"), &pinned.addresses()[1..], "each once, when its turn comes");
 }
 
 #[tokio::test]
@@ -353,6 +273,32 @@ async fn the_next_server_is_asked_where_one_gives_no_answer() {
     let resolver = ResolverSettings::Servers(vec![closed, good.address]);
     let dialer = Dialer::new(DialSettings { resolver, ..settings() });
     assert_pass(&probe_with(&dialer, &named("n.test", server.port()), AMPLE).await);
+}
+
+#[tokio::test]
+async fn a_silent_server_comes_last_even_if_no_probe_waits_for_it() {
+    const BRIEF: Duration = Duration::from_secs(1);
+    let server = accepting().await;
+    let good = Dns::start(|_, _, _| Reply::addresses(&["127.0.0.1"], 0)).await;
+    let silent = Dns::start(|_, _, _| Reply::Silence).await;
+    let resolver = ResolverSettings::Servers(vec![silent.address, good.address]);
+    let dialer = Dialer::new(DialSettings { resolver, ..settings() });
+    let outcome = probe_with(&dialer, &named("a.test", server.port()), BRIEF).await;
+    assert_inconclusive(&outcome, Reason::ResolverDown);
+    assert_pass(&probe_with(&dialer, &named("b.test", server.port()), AMPLE).await);
+    assert_eq!((silent.asked("a.test", RecordType::A), silent.asked("b.test", RecordType::A)), (1, 0));
+
+    // One that answers for one family is there.
+    let half = Dns::start(|_, kind, _| match kind {
+        RecordType::A => Reply::Addresses(Vec::new(), 60),
+        _ => Reply::Silence,
+    })
+    .await;
+    let resolver = ResolverSettings::Servers(vec![half.address, good.address]);
+    let dialer = Dialer::new(DialSettings { resolver, ..settings() });
+    assert_inconclusive(&probe_with(&dialer, &named("c.test", 9), BRIEF).await, Reason::ResolverDown);
+    assert_fail(&ask(&dialer, "d.test").await, Reason::NameNotFound);
+    assert_eq!((half.asked("d.test", RecordType::A), good.asked("d.test", RecordType::A)), (1, 0));
 }
 
 #[tokio::test]

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
+use futures::StreamExt as _;
+use futures::stream;
 use portolan::model::outcome::{Health, Reason};
 use portolan::model::time::{Clock, Now, UnixMs};
 use tokio::task::JoinSet;
 
-use crate::harness::{Mode, Setup, Target, every_second, until};
+use crate::harness::{Mode, Setup, Target, every_second, seldom, until};
 
 /// A clock that runs as the machine's does, but whose two readings can be moved.
 struct Driven {
@@ -37,9 +39,10 @@ impl Driven {
     }
 }
 
+const DAY: i64 = 86_400_000;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wall_clock_that_jumps_changes_nothing() {
-    const DAY: i64 = 86_400_000;
     let driven = Driven::start();
     let rig = Setup::clock(driven.clock.clone()).start();
     let target = Target::start(Mode::Ok).await;
@@ -75,4 +78,30 @@ async fn an_instance_without_proof_for_long_is_unknown_until_it_is_proved_again(
     until("it is unproven", || rig.health("user") == (Health::Unknown, Reason::Unproven)).await;
     target.turn(Mode::Ok);
     rig.until_health("user", Health::Healthy).await;
+}
+
+/// More checks are overdue than one tick queues.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_was_stopped_takes_nothing_for_unproven() {
+    const ALL: usize = 1500;
+    let driven = Driven::start();
+    let rig = Setup { clock: driven.clock.clone(), ..Setup::concurrency(64) }.start();
+    let target = Target::start(Mode::Ok).await;
+    let (rig, url) = (&rig, &target.url());
+    let register = |n| async move {
+        rig.register(&format!("s{n}"), url, seldom()).await;
+    };
+    stream::iter(0..ALL).for_each_concurrent(64, register).await;
+    until("all are healthy", || rig.catalog.read().total().healthy == ALL).await;
+    let transitions = || {
+        let count = "SELECT count(*) FROM transition";
+        let count: i64 = rig.database().query_row(count, [], |row| row.get(0)).expect("a number");
+        usize::try_from(count).expect("not negative")
+    };
+    until("all is stored", || rig.report().uncommitted == 0 && transitions() == ALL).await;
+    let hits = target.hits();
+    driven.steady.store(4 * DAY, Ordering::SeqCst);
+    target.until_hit(hits + ALL).await;
+    until("all is stored", || rig.report().uncommitted == 0).await;
+    assert_eq!((transitions(), rig.catalog.read().total().healthy), (ALL, ALL));
 }

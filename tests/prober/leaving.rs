@@ -102,6 +102,31 @@ async fn a_stopped_process_or_a_restart_does_not_end_registrations() {
     until("the silence before the restart counts", || !is_listed(&rig, "user")).await;
 }
 
+/// What a program reports is no silence, neither before a restart nor after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_in_which_a_program_reported_that_it_fails_ends_no_registration() {
+    let hand = Hand::start();
+    let rig = hand.rig(ProberSettings::default());
+    let fails = |rig: &Rig, name: &str| beat(rig, name, BeatStatus::Fail, None).expect("heard");
+    rig.register_spec("failing", asking(leased(30), 120)).await;
+    rig.register_spec("late", asking(leased(30), 120)).await;
+    for _ in 0..6 {
+        fails(&rig, "failing");
+        hand.pass(&rig, seconds(20)).await;
+    }
+    rig.until_health("failing", Health::Unhealthy).await;
+    rig.until_health("late", Health::Unhealthy).await;
+    let rig = Box::pin(rig.restart()).await;
+    until("they are tracked", || rig.report().tracked == 2).await;
+    fails(&rig, "late");
+    hand.pass(&rig, seconds(30 + 126)).await;
+    for name in ["failing", "late"] {
+        until("it was silent for long enough", || !is_listed(&rig, name)).await;
+        let message = removal(&rig, name).await;
+        assert!(message.contains("lease not renewed for 2m3"), "{name}: {message}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_probed_instance_leaves_if_it_asked_for_that() {
     let hand = Hand::start();

@@ -295,6 +295,39 @@ async fn a_mirror_records_what_it_sees() {
     s.stop().await;
 }
 
+#[tokio::test]
+async fn a_service_that_comes_back_to_a_mirror_keeps_its_record() {
+    use crate::mirror::{instance, mirror_settings, object, put, remove};
+    use portolan::model::mirror::ReportedHealth;
+
+    let (_folder, path) = folder();
+    let s = Running::open(mirror_settings(&path)).expect("opens");
+    let step = async |second: i64, change| {
+        s.clock.set(at(second * SECOND));
+        s.store.mirror(change, VerdictsFrom::Status).await.expect("applies");
+    };
+    let users = |revision, health, reason, second| {
+        let reported = ReportedHealth::new(health, reason, at(second * SECOND).wall);
+        put(object("users", 1, revision, vec![instance("a", spec(1), Some(reported))]))
+    };
+    step(0, users(1, Health::Healthy, Reason::Passed, 0)).await;
+    step(10, users(2, Health::Unhealthy, Reason::Timeout, 10)).await;
+    step(30, users(3, Health::Healthy, Reason::Passed, 30)).await;
+    step(60, remove("users", 1, 4)).await;
+    step(100, put(object("users", 1, 5, vec![instance("a", spec(1), None)]))).await;
+    step(120, users(6, Health::Healthy, Reason::Passed, 120)).await;
+    step(130, remove("users", 1, 7)).await;
+    step(140, users(8, Health::Unhealthy, Reason::Timeout, 140)).await;
+    s.clock.set(at(150 * SECOND));
+    for whose in [None, Some("a")] {
+        let all = known(&s, whose, 0, 0).await;
+        let totals = (all.totals.known, all.totals.unhealthy, all.totals.unknown);
+        assert_eq!(totals, (seconds(80), seconds(30), seconds(70)), "{whose:?}: away and not proved for 60 s and 10 s");
+        assert_eq!(all.outage_count, 2);
+    }
+    s.stop().await;
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Judge(u8, Health),

@@ -2,6 +2,7 @@
 
 use portolan::model::outcome::Health;
 use portolan::model::ports::ServiceRef;
+use portolan::model::probe::HealthChange;
 use portolan::model::service::Instance;
 use portolan::model::time::Now;
 use portolan::store::{HistoryEvent, HistoryPage, HistoryQuery, StoreError, StoreSettings};
@@ -149,6 +150,27 @@ async fn a_clock_that_jumps_ahead_deletes_no_history() {
     assert_eq!(left_after_a_write(&s).await.len(), 3, "a start with a wrong clock");
     s.clock.set(years(4 * HOUR));
     assert!(left_after_a_write(&s).await.is_empty(), "a clock that runs on is believed");
+    s.stop().await;
+}
+
+#[tokio::test]
+async fn a_clock_that_was_behind_deletes_no_young_history() {
+    let (_folder, path) = folder();
+    let bounds = StoreSettings { history_days: 1, ..settings(&path) };
+    let s = Running::open(bounds.clone()).expect("opens");
+    s.register(registration("users", "a", spec(1))).await.expect("registers");
+    let a = s.instance("users", "a");
+    // The third while the clock is ten days behind.
+    let judged =
+        [(Health::Unhealthy, -9 * DAY), (Health::Healthy, 0), (Health::Unhealthy, -10 * DAY), (Health::Healthy, 1)];
+    for (health, now) in judged {
+        let change = HealthChange { health, ..healthy(&a, now) };
+        assert_eq!(s.store.commit_health(vec![change], leads()).await, Ok(vec![true]));
+    }
+    s.stop().await;
+    let s = Running::open_at(bounds, at(-HOUR)).expect("opens");
+    s.clock.set(at(2000));
+    assert_eq!(left_after_a_write(&s).await, ["passed at 1", "passed at 0"], "only what is old is deleted");
     s.stop().await;
 }
 

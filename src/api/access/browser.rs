@@ -59,9 +59,12 @@ impl BrowserRules {
         if accepted {
             return Ok(());
         }
+        let else_do = if self.guarded { "send a token" } else { "turn auth on" };
         Err(ApiError::new(
             Code::CrossOrigin,
-            "a web page of another site asked for this change; list its origin in PORTOLAN_CORS_ORIGINS, or turn auth on",
+            format!(
+                "a web page of another site asked for this change; list its origin in PORTOLAN_CORS_ORIGINS, or {else_do}"
+            ),
         ))
     }
 

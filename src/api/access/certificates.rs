@@ -46,7 +46,8 @@ pub(super) fn subject(
             Err(refused("this connection's client certificate has expired; connect again with a new one"))
         }
         Some(Peer::Client(certificate)) if certificate.subject.is_none() && required => {
-            Err(refused("the client certificate names nobody: it needs one URI, or a DNS name, as subjectAltName"))
+            Err(refused("the client certificate names nobody: it needs one URI, or a DNS name, as subjectAltName")
+                .hint("issue one with such a name, or send a token"))
         }
         Some(Peer::Client(certificate)) => Ok(certificate.subject.clone()),
     }

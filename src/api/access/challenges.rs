@@ -52,7 +52,8 @@ pub(super) fn require_scope(principal: &Principal, class: RouteClass, read_auth:
         RouteClass::OpenRead | RouteClass::Watch | RouteClass::TokenRead | RouteClass::Probing => (scopes.read, "read"),
         // Services of other owners are refused where the service is known, with the same message.
         RouteClass::ServiceRead => (scopes.read || scopes.register, "read"),
-        RouteClass::Metrics => (principal.reads_all(), "read"),
+        // An account's own namespace is all that its token says; what RBAC adds is asked later, by `authorize`.
+        RouteClass::Metrics => (principal.reads_all() || principal.account.is_some(), "read"),
     };
     if granted { Ok(()) } else { Err(insufficient_scope(class, scope)) }
 }
@@ -97,6 +98,16 @@ fn outside_of_account(account: &ServiceAccount, namespace: &str, verb: AccessVer
         account.name, account.namespace, account.name
     );
     ApiError::new(Code::NamespaceForbidden, message).hint(hint)
+}
+
+/// 403: RBAC does not allow the account to list services in every namespace, as the metrics need. No other token would help.
+pub(super) fn metrics_of_account(account: &ServiceAccount) -> ApiError {
+    let message = format!("metrics name every service, and {} may not list services in all namespaces", account.user());
+    let hint = format!(
+        "a ClusterRoleBinding allows it: kubectl create clusterrolebinding portolan-{0}-{1} --clusterrole=portolan-viewer --serviceaccount={0}:{1}",
+        account.namespace, account.name
+    );
+    ApiError::new(Code::InsufficientScope, message).hint(hint)
 }
 
 /// 401 with the legacy gateway's message, and the reason in a hint.

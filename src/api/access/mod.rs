@@ -314,7 +314,7 @@ impl Access {
             authenticated: false,
             credential: None,
             account: None,
-            granted: None,
+            granted: Vec::new(),
             open_reads: !self.read_auth,
             guarded: self.authenticator.is_some(),
         }
@@ -336,7 +336,7 @@ impl Access {
             authenticated: true,
             credential: Some(bearer.credential),
             account: bearer.account,
-            granted: None,
+            granted: Vec::new(),
             open_reads: !self.read_auth,
             guarded: true,
         }
@@ -353,7 +353,7 @@ impl Access {
             namespaces: Namespaces::Only([namespace.into()].into()),
             authenticated: true,
             account: None,
-            granted: None,
+            granted: Vec::new(),
             credential: None,
             open_reads: !self.read_auth,
             guarded: true,
@@ -427,8 +427,8 @@ impl Access {
         let (authenticator, credential) = (self.authenticator.as_ref()?, principal.credential?);
         let keyring = authenticator.keyring(principal.account.is_some())?;
         let (accounts, account) = (authenticator.accounts.as_ref(), principal.account.clone());
-        let right = accounts.zip(account).zip(principal.granted.clone());
-        let right = right.map(|((accounts, account), granted)| accounts.granted(account, granted));
+        let right = accounts.zip(account).filter(|_| !principal.granted.is_empty());
+        let right = right.map(|(accounts, account)| accounts.granted(account, &principal.granted));
         Some(TokenValidity::new(credential, keyring, right, self.clock.clone()))
     }
 

@@ -78,8 +78,8 @@ pub struct Principal {
     pub credential: Option<Credential>,
     /// The ServiceAccount whose token it was, in a cluster.
     pub account: Option<Arc<ServiceAccount>>,
-    /// The right to another namespace than its own, or to all, that RBAC gave it for this request.
-    pub granted: Option<(AccessVerb, Option<Namespace>)>,
+    /// The rights to other namespaces than its own, or to all, that RBAC gave it for this request.
+    pub granted: Vec<(AccessVerb, Option<Namespace>)>,
     /// Whether the catalog is open to all (`PORTOLAN_READ_AUTH` is off).
     pub open_reads: bool,
     /// Whether auth is on: evidence then needs a token.
@@ -159,5 +159,24 @@ impl Principal {
     /// The caller as the registrar knows it.
     pub fn caller(&self) -> Caller {
         Caller { owner: self.owner.clone(), admin: self.scopes.admin }
+    }
+}
+
+#[cfg(test)]
+impl Principal {
+    /// Somebody who may read all, while auth is off.
+    pub(crate) fn reader() -> Self {
+        Self {
+            owner: Owner::Anonymous,
+            scopes: Scopes { read: true, ..Scopes::default() },
+            namespaces: Namespaces::All,
+            client: std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST).into(),
+            authenticated: false,
+            credential: None,
+            account: None,
+            granted: Vec::new(),
+            open_reads: true,
+            guarded: false,
+        }
     }
 }

@@ -229,11 +229,12 @@ impl Quotas {
         quota.headers.write(error.headers_mut(), 0);
         let size =
             if limit == Limit::Reads { ", each 32 KiB of an answer, also to a write, counting as one" } else { "" };
+        // Other writes have a larger quota.
+        let what = if limit == Limit::Writes { "registrations and checks" } else { limit.as_str() };
         error.hint(format!(
-            "{} may make {} {} a minute{size}; {} sets the limit",
+            "{} may make {} {what} a minute{size}; {} sets the limit",
             Named(client),
             quota.per_minute,
-            limit.as_str(),
             limit.setting()
         ))
     }

@@ -3,7 +3,7 @@
 //! In: a listening socket and a [`Handler`]. Out: a call of the handler for each well-formed request, and its answer on the wire. Read the files
 //! in this order:
 //!
-//! 1. [`serve`] here accepts connections; `limiter` counts them, and `eviction` chooses those that make room.
+//! 1. `listener`: the socket. [`serve`] here accepts connections; `limiter` counts them, and `eviction` chooses those that make room.
 //! 2. `connection`: one connection, from its first byte to its last; `handshake`: how it begins where the server speaks TLS.
 //! 3. `activity`: what it is doing, as flags; `watchdog`: for how long it may.
 //! 4. `transport`: TCP or TLS; `socket`: the socket under hyper; `framing`: what a head must say; `body`: a request's body.
@@ -16,6 +16,7 @@ mod eviction;
 mod framing;
 mod handshake;
 mod limiter;
+mod listener;
 mod refusals;
 mod socket;
 #[cfg(test)]
@@ -35,11 +36,12 @@ use hyper_util::rt::TokioTimer;
 use ipnet::IpNet;
 use rustix::io::Errno;
 use tokio::io::AsyncReadExt;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 pub use body::{BodyError, RequestBody};
+pub use listener::listen;
 
 use super::http::body::Body;
 use super::http::envelope::ApiError;
@@ -54,11 +56,6 @@ use limiter::{ConnectionLimiter, Full};
 pub const MAX_HEAD: usize = 16 * 1024;
 /// Connections that are being refused at once; further ones are closed without an answer.
 const MAX_REFUSALS: usize = 64;
-/// Connections that wait to be accepted; the system may have a lower limit (`net.core.somaxconn`).
-const BACKLOG: u32 = 4096;
-/// Bytes of an answer that the system buffers (Linux doubles the number for its own needs). By default it buffers up to 4 MiB for a slow
-/// reader and asks for more only when a third of that was sent: at 100 KB/s that looks like a stall.
-const SEND_BUFFER: u32 = 64 * 1024;
 /// Time to send a refusal, and to read what the client sent before it could know.
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
 /// Pause after an accept that failed for lack of descriptors or memory, or for an unknown reason.
@@ -127,21 +124,6 @@ impl ConnSettings {
         self.per_client = (self.total / 4).max(8);
         self
     }
-}
-
-/// Listens at `address`, with a backlog for a burst of connections: a thousand pods may start at once, and a client that overflows the
-/// backlog retries only after a second.
-///
-/// # Errors
-/// As the system reports them: the address is in use, is not this machine's, or needs a privilege.
-pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // A restart finds connections of the last run in TIME_WAIT; this does not let two servers share the port.
-    socket.set_reuseaddr(true)?;
-    // Connections inherit it.
-    socket.set_send_buffer_size(SEND_BUFFER)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
 }
 
 /// Why serving ended.

@@ -68,7 +68,11 @@ fn quick() -> ConnSettings {
 }
 
 fn start(settings: ConnSettings) -> Running {
-    let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
+    start_at(SocketAddr::from(([127, 0, 0, 1], 0)), settings)
+}
+
+fn start_at(address: SocketAddr, settings: ConnSettings) -> Running {
+    let listener = listen(address).expect("a port");
     let address = listener.local_addr().expect("an address");
     let (echo, metrics, shutdown) = (Echo::default(), Metrics::default(), CancellationToken::new());
     let task = tokio::spawn(serve(listener, settings, echo.clone(), metrics.clone(), shutdown.clone()));
@@ -157,6 +161,19 @@ async fn one_connection_serves_request_after_request_and_pipelined_ones() {
     stream.write_all(&four).await.expect("sent");
     stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.expect("sent");
     assert_eq!(rest(&mut stream).await.matches("hello").count(), 4);
+    server.stop().await;
+}
+
+/// As the kubelet does in a cluster of either family.
+#[tokio::test]
+async fn clients_of_both_families_reach_a_server_on_every_address() {
+    let server = start_at("[::]:0".parse().expect("an address"), quick());
+    let has_ipv6 = std::net::TcpListener::bind("[::1]:0").is_ok();
+    for host in ["127.0.0.1"].into_iter().chain(has_ipv6.then_some("::1")) {
+        let mut stream = TcpStream::connect((host, server.address.port())).await.expect(host);
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("sent");
+        assert!(one(&mut stream).await.contains("hello"), "{host}");
+    }
     server.stop().await;
 }
 

@@ -78,8 +78,7 @@ impl<'a> Fields<'a> {
     /// 400 `invalid_payload` when the bytes are not a JSON object.
     pub(in crate::api) fn read(bytes: &'a [u8]) -> Result<Self, ApiError> {
         let wrong = |problem: &str| invalid([detail("body", &ValueError::new(problem).expecting("a JSON object"))]);
-        // A parser may skip a byte order mark (RFC 8259 §8.1), and some tools write one.
-        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        let bytes = text::without_byte_order_mark(bytes);
         if bytes.trim_ascii().is_empty() {
             return Err(wrong("is empty"));
         }

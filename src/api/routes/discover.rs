@@ -19,6 +19,7 @@ use crate::model::outcome::Health;
 use crate::model::ports::EmptyServices;
 use crate::model::selection::{Selection, pick_weighted};
 use crate::model::service::{Instance, front_of};
+use crate::model::text::escape;
 use crate::model::value_error::ValueError;
 use crate::wire;
 
@@ -133,7 +134,10 @@ fn read(request: &RequestContext<'_>) -> Result<DiscoverQuery, ApiError> {
     let pick = match query.take("pick").as_deref() {
         None => false,
         Some("weighted") => true,
-        Some(_) => return Err(bad_parameter("pick", ValueError::is_not("weighted"))),
+        Some(other) => {
+            let wrong = format!("is \"{}\"; the only value is weighted", escape(other, 100));
+            return Err(bad_parameter("pick", ValueError::new(wrong).expecting("weighted")));
+        }
     };
     let poll = LongPoll::take(&mut query)?;
     if query.take("cursor").is_some() {

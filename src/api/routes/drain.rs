@@ -86,8 +86,7 @@ async fn change(request: &RequestContext<'_>, change: DrainChange, message: &'st
 
 /// Reads the body of a drain call that comes at `now`.
 fn read(bytes: &[u8], owner: &Owner, now: UnixMs) -> Result<DrainOrder, ApiError> {
-    const REASON: Words =
-        Words { field: "reason", missing: "say why, for those who wonder later", most: MAX_DRAIN_REASON };
+    const REASON: Words = Words { field: "reason", missing: "say why it is drained", most: MAX_DRAIN_REASON };
     let Note { words: reason, by, until } = Note::read(bytes, &REASON, owner, now)?;
     Ok(DrainOrder { reason, by, until })
 }

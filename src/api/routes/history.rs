@@ -30,7 +30,7 @@ const DEFAULT_LIMIT: usize = 100;
         (status = 200, description = "The entries", body = History),
         (status = 400, description = "`invalid_parameter`; `details` name it", body = schemas::Refusal),
         (status = 403, description = "`namespace_forbidden`", body = schemas::Refusal),
-        (status = 404, description = "`service_not_found`", body = schemas::Refusal),
+        (status = 404, description = "`service_not_found`, or `instance_not_found`: `instance` is neither registered nor in the history", body = schemas::Refusal),
         (status = 503, description = "`unavailable`: in a cluster this replica does not know every service yet; `Retry-After` says when to ask again", body = schemas::Refusal),
     )
 )]
@@ -58,7 +58,7 @@ pub(super) async fn history(request: &RequestContext<'_>) -> Answer {
         (status = 200, description = "The entries", body = History),
         (status = 400, description = "`name_required` or `invalid_parameter`; `details` name it", body = schemas::Refusal),
         (status = 403, description = "`namespace_forbidden`", body = schemas::Refusal),
-        (status = 404, description = "`service_not_found`; `hint` may say where else it is", body = schemas::Refusal),
+        (status = 404, description = "`service_not_found`; `hint` may say where else it is. `instance_not_found`: `instance` is neither registered nor in the history", body = schemas::Refusal),
         (status = 503, description = "`unavailable`: in a cluster this replica does not know every service yet; `Retry-After` says when to ask again", body = schemas::Refusal),
     )
 )]
@@ -104,9 +104,13 @@ impl PageQuery {
 
 async fn read(request: &RequestContext<'_>, service: ServiceRef, page: PageQuery) -> Answer {
     let PageQuery { instance, limit, before } = page;
+    let wanted = instance.clone().filter(|_| before.is_none());
     let page = request.state.history.history(HistoryQuery { service, instance, before, limit }).await;
     let page = page.map_err(|error| refused(&error))?;
     require_evidence(request, &page)?;
+    if let Some(wanted) = wanted.filter(|_| page.entries.is_empty()) {
+        require_registered(request, &page, &wanted)?;
+    }
     Ok(ok(&History {
         success: true,
         message: "History retrieved successfully".into(),
@@ -134,6 +138,14 @@ fn require_evidence(request: &RequestContext<'_>, page: &HistoryPage) -> Result<
         return Err(request.principal.outside(namespace, AccessVerb::List));
     }
     Ok(())
+}
+
+/// An instance without history is unknown unless it is registered: the name may be mistyped.
+fn require_registered(request: &RequestContext<'_>, page: &HistoryPage, wanted: &InstanceName) -> Result<(), ApiError> {
+    let snapshot = request.state.catalog.read();
+    let registered =
+        snapshot.by_id(&page.service).and_then(|entry| entry.service().instance(wanted.as_str())).is_some();
+    if registered { Ok(()) } else { Err(ApiError::new(Code::InstanceNotFound, "Instance not found")) }
 }
 
 /// The answer where the store cannot be asked, or has no answer.

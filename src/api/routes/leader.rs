@@ -10,7 +10,9 @@ use crate::api::http::body::Body;
 use crate::api::http::envelope::{ApiError, Code};
 use crate::model::name::InstanceName;
 use crate::model::owner::CERTIFICATE_ISSUER;
-use crate::model::ports::{Beat, BeatPassed, CERTIFICATE_SUBJECT, NOT_LEADING, OnDemandError, PassOnError, PassedBeat};
+use crate::model::ports::{
+    Beat, BeatPassed, CERTIFICATE_SUBJECT, NOT_LEADING, OnDemandError, PASSED_ON, PassOnError, PassedBeat,
+};
 use crate::model::service::Owner;
 use crate::wire::Refusal;
 
@@ -53,10 +55,21 @@ pub(super) async fn pass_beat(
 }
 
 /// Lets the leader renew a lease, for a register call that only repeats what is registered.
-pub(super) fn pass_renewal(request: &RequestContext<'_>, service: Uuid, instance: InstanceName, body: Bytes) {
-    if let Some(leader) = &request.state.pass_on {
-        leader.renewal(PassedBeat { service, instance, beat: None, request: as_it_came(request, body) });
+///
+/// # Errors
+/// 503 for a call that was passed on already: the replica that sent it keeps it for the one that leads.
+pub(super) fn pass_renewal(
+    request: &RequestContext<'_>,
+    service: Uuid,
+    instance: InstanceName,
+    body: Bytes,
+) -> Result<(), ApiError> {
+    let Some(leader) = &request.state.pass_on else { return Ok(()) };
+    if request.head.headers.contains_key(&PASSED_ON) {
+        return Err(forward_refusal(PassOnError::SecondHop));
     }
+    leader.renewal(PassedBeat { service, instance, beat: None, request: as_it_came(request, body) });
+    Ok(())
 }
 
 /// The leader's answer, with the code of its refusal in the extensions as in a refusal of ours.

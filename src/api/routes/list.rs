@@ -212,47 +212,15 @@ fn page(request: &RequestContext<'_>, snapshot: &Snapshot, query: &ListQuery) ->
 
 #[cfg(test)]
 mod tests {
-    use std::net::{IpAddr, Ipv4Addr};
-
     use super::*;
-    use crate::api::access::Scopes;
     use crate::catalog::LastCheck;
-    use crate::model::name::Namespace;
     use crate::model::outcome::{Health, Reason};
-    use crate::model::service::{Instance, InstanceId, InstanceSpec, Owner, Service, Source};
-    use crate::model::time::UnixMs;
-    use crate::model::url::EndpointUrl;
+    use crate::model::service::{Instance, InstanceSpec, Service};
 
     fn service(id: u128, health: Health) -> Arc<Entry> {
-        let spec = Arc::new(InstanceSpec::at(EndpointUrl::base("http://h").expect("a URL")));
-        let name = "default".parse().expect("a name");
-        let service = Service {
-            id: Uuid::from_u128(id),
-            key: ServiceKey::new(&Namespace::default(), &format!("s{id}").parse().expect("a name")),
-            source: Source::Rest,
-            registered_at: UnixMs(0),
-            updated_at: UnixMs(0),
-            revision: 1,
-            sequence: 1,
-            unreported: None,
-            instances: vec![Instance::new(InstanceId(1), name, spec, (health, Reason::Passed), UnixMs(0))],
-        };
+        let instance = Instance::sample("default", InstanceSpec::sample("http://h"), (health, Reason::Passed));
+        let service = Service { id: Uuid::from_u128(id), ..Service::sample(&format!("s{id}"), vec![instance]) };
         Arc::new(Entry::new(service, LastCheck::default()))
-    }
-
-    fn anyone() -> Principal {
-        Principal {
-            owner: Owner::Anonymous,
-            scopes: Scopes { read: true, ..Scopes::default() },
-            namespaces: Namespaces::All,
-            client: IpAddr::V4(Ipv4Addr::LOCALHOST).into(),
-            authenticated: false,
-            credential: None,
-            account: None,
-            granted: None,
-            open_reads: true,
-            guarded: false,
-        }
     }
 
     #[test]
@@ -273,13 +241,16 @@ mod tests {
             let service = entry.service();
             Batch { removed: vec![(service.key.clone(), service.id)], ..Batch::default() }
         };
-        let concerned = |query: &ListQuery, batch| query.concerned(&anyone(), Some(&listed), &batch);
+        let concerned = |query: &ListQuery, batch| query.concerned(&Principal::reader(), Some(&listed), &batch);
         assert!(!concerned(&query, changed(&other)), "neither was listed nor is selected");
         assert!(!concerned(&query, removed(&other)));
         assert!(concerned(&query, changed(&held)), "it no longer belongs there");
         assert!(concerned(&query, removed(&held)));
         assert!(concerned(&query, changed(&service(2, Health::Unhealthy))), "it belongs there now");
-        assert!(query.concerned(&anyone(), None, &removed(&other)), "as long as it is not known what was listed");
+        assert!(
+            query.concerned(&Principal::reader(), None, &removed(&other)),
+            "as long as it is not known what was listed"
+        );
         query.namespaces = NamespaceFilter::One("shop".parse().expect("a label"));
         assert!(!concerned(&query, changed(&held)), "of another namespace");
     }

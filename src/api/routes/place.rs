@@ -1,6 +1,7 @@
 //! Which services a request is about, as far as its head says, and what it wants to do with them. For callers whose rights the cluster decides.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use http::request::Parts;
 
@@ -31,9 +32,10 @@ pub(in crate::api) fn place(state: &ApiState, matched: &Match<'_>, head: &Parts)
         (_, RouteId::Register) => Place::Unknown,
         (_, RouteId::Probes) => of_services(state, &ids),
         (None, RouteId::Availabilities) if !ids.is_empty() => of_services(state, &ids),
-        (Some("*"), _) | (None, RouteId::Prometheus) => Place::All,
-        (Some(name), _) => name.parse().map_or(Place::Unknown, Place::One),
-        (None, _) => Place::One(state.settings.default_namespace.clone()),
+        // The metrics name every service, whatever the query says.
+        (Some("*"), _) | (None, RouteId::Prometheus) | (_, RouteId::Metrics) => Place::All,
+        (Some(name), _) => name.parse().map_or(Place::Unknown, |one| Place::In(vec![one])),
+        (None, _) => Place::In(vec![state.settings.default_namespace.clone()]),
     };
     (place, verb)
 }
@@ -42,12 +44,8 @@ pub(in crate::api) fn place(state: &ApiState, matched: &Match<'_>, head: &Parts)
 fn of_services(state: &ApiState, ids: &[impl AsRef<str>]) -> Place {
     let snapshot = state.catalog.read();
     let entries = ids.iter().filter_map(|id| snapshot.by_id(&read_id(id.as_ref())?));
-    let mut namespaces = entries.map(|entry| entry.service().key.namespace());
-    match namespaces.next() {
-        None => Place::Unknown,
-        Some(first) if namespaces.all(|other| other == first) => first.parse().map_or(Place::Unknown, Place::One),
-        Some(_) => Place::All,
-    }
+    let namespaces: BTreeSet<&str> = entries.map(|entry| entry.service().key.namespace()).collect();
+    Place::In(namespaces.into_iter().filter_map(|one| one.parse().ok()).collect())
 }
 
 /// The ids in a query; none if it is one that the handler refuses.

@@ -15,7 +15,8 @@ use crate::api::http::write_error::refused;
 use crate::api::openapi::schemas;
 use crate::catalog::{Entry, LastCheck};
 use crate::model::name::InstanceName;
-use crate::model::ports::{AccessVerb, BeatError, Heard, Registered, Registration, ReplacedUrl};
+use crate::model::ports::{AccessVerb, BeatError, Heard, PASSED_ON, Registered, Registration, ReplacedUrl, WriteError};
+use crate::model::registration::renewal as as_shown;
 
 const MESSAGE: &str = "Service registered successfully";
 
@@ -51,11 +52,12 @@ pub(super) async fn register(request: &RequestContext<'_>, body: RequestBody) ->
     let has_lease = registration.spec.heartbeat().is_some();
     let (done, heard) = match renewal(request, &registration).await? {
         Some(renewed) => renewed,
+        None if request.head.headers.contains_key(&PASSED_ON) => return Err(no_renewal(request, &registration).await),
         None => write(request, registration).await?,
     };
     request.audit.is(&done.service, done.instance.as_str());
     if heard.is_err() && has_lease && done.renewed {
-        leader::pass_renewal(request, done.service.id, done.instance.clone(), bytes);
+        leader::pass_renewal(request, done.service.id, done.instance.clone(), bytes)?;
     }
     let warnings = done.replaced.iter().map(|url| replaced(&done.instance, url)).collect();
     let mut response = answer(request, &done, warnings);
@@ -77,6 +79,25 @@ async fn renewal(request: &RequestContext<'_>, registration: &Registration) -> R
     let heard = request.state.heartbeats.registered(done.service.id, &done.instance);
     let is_gone = matches!(heard, Err(BeatError::NotFound | BeatError::Leaving));
     Ok((!is_gone).then_some((done, heard)))
+}
+
+/// The refusal of a call that another replica passed on, for what it repeats has gone or changed since its program made it: to write that again
+/// would undo a later call.
+async fn no_renewal(request: &RequestContext<'_>, registration: &Registration) -> ApiError {
+    if let Err(error) = authorize(request, registration, true).await {
+        return error;
+    }
+    if let Err(error) = request.require_complete() {
+        return error;
+    }
+    let snapshot = request.state.catalog.read();
+    let entry = snapshot.find(registration.namespace.as_str(), registration.service.as_str());
+    let shown = entry.and_then(|entry| as_shown(entry.service(), registration, &request.principal.caller()));
+    if shown.is_none() {
+        return refused(&WriteError::InstanceNotFound);
+    }
+    let message = "another call about this service, or the removal of the instance, is on its way; try again";
+    ApiError::new(Code::Busy, message).retry_after(1)
 }
 
 async fn write(request: &RequestContext<'_>, registration: Registration) -> Result<Done, ApiError> {
@@ -110,7 +131,7 @@ fn replaced(instance: &InstanceName, url: &ReplacedUrl) -> String {
     let ReplacedUrl { field, old, new, was_healthy } = url;
     let state = if *was_healthy { ", which was healthy" } else { "" };
     let new = new.as_ref().map_or_else(|| "none".to_owned(), |new| new.redacted().to_string());
-    let both = if *field == "base_url" { "; give `instance` to keep both" } else { "" };
+    let both = if *field == "base_url" { "; to keep both, give each its own `instance`" } else { "" };
     format!("this replaced the {field} of instance {instance}{state}: {} is now {new}{both}", old.redacted())
 }
 

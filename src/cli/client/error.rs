@@ -9,6 +9,9 @@ use crate::cli::plugin::program;
 use crate::model::text::escape;
 use crate::wire::{Detail, Refusal};
 
+/// What to do where a service has several instances and the call names none.
+pub(in crate::cli) const ONE_OF_SEVERAL: &str = "--instance NAME removes one of them";
+
 /// One line about a field.
 pub(in crate::cli) fn line(detail: &Detail) -> String {
     let Detail { field, problem, expected } = detail;
@@ -70,7 +73,12 @@ pub(super) struct Head {
 
 /// The server refused.
 pub(super) fn refused(server: &Server, head: &Head, body: &Refusal) -> Failure {
-    let exit = if &*body.code == "no_healthy_instance" { Exit::Unmet } else { by_status(head.status) };
+    let exit = match &*body.code {
+        "no_healthy_instance" => Exit::Unmet,
+        // The address has a path too many: this says nothing about what was asked for.
+        "unknown_route" => Exit::Unreachable,
+        _ => by_status(head.status),
+    };
     let said = escape(&with_flags(&body.error), 600);
     let mut failure = Failure { status: Some(head.status.as_u16()), ..Failure::new(exit, said) };
     for detail in &body.details {
@@ -95,6 +103,7 @@ pub(super) fn refused(server: &Server, head: &Head, body: &Refusal) -> Failure {
 pub(super) fn with_flags(sentence: &str) -> String {
     let flags = sentence.replace("add namespace=*", "add -A").replace("add namespace=", "add -n ");
     let flags = flags.replace("add ?all=true", "add --all").replace("add all=true", "add --all");
+    let flags = flags.replace("or ask without healthy=true and pick", "or leave out --healthy and --pick");
     flags.replace("with instance=", "with --instance")
 }
 
@@ -120,9 +129,10 @@ fn needs_token(code: &str, need: &TokenNeed) -> bool {
 
 fn advice(status: StatusCode, code: &str) -> Option<String> {
     Some(match (status.as_u16(), code) {
-        (409, "has_instances") => "--instance NAME removes one of them".to_owned(),
+        (409, "has_instances") => ONE_OF_SEVERAL.to_owned(),
         (421, _) => "the server does not know itself by this name; its PORTOLAN_ALLOWED_HOSTS can add it".to_owned(),
         (403, "certificate_required") => "--client-cert or PORTOLAN_CLIENT_CERT names a certificate to show".to_owned(),
+        (404, "unknown_route") => "is PORTOLAN_SERVER or --server right? `/api/v1/…` is added to its path".to_owned(),
         (404, "service_not_found") => format!("{} list -A shows what there is", program()),
         _ => return None,
     })

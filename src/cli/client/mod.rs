@@ -162,6 +162,8 @@ impl Client {
         };
         let builder = match tls.config()? {
             Some(tls) => builder.tls_backend_preconfigured(tls),
+            // The system's CAs are not read in vain, and may be missing.
+            None if server.url.scheme() == "http" => builder.tls_certs_only([]),
             None => builder,
         };
         let http = builder

@@ -61,7 +61,8 @@ fn candidate(number: u64, row: &GatewayRow, place: Place) -> Candidate {
         }
         Place::Nameless => {
             let note = Note::new("name", "is empty, so nobody could discover it; give it one in the gateway's file");
-            notes.push(note.suggesting(Some(names::address_label(row.base_url.trim()))));
+            let url = row.base_url.trim();
+            notes.push(note.suggesting((!url.is_empty()).then(|| names::address_label(url))));
             Content::Refused
         }
         Place::Named { service, instance, notes: renamed } => {
@@ -138,7 +139,7 @@ fn metadata(text: &str, notes: &mut Vec<Note>) -> Option<Map<String, Value>> {
     for (key, value) in &mut metadata {
         if !value.is_string() {
             let text = value.to_string();
-            notes.push(Note::became(&format!("metadata.{key}"), "is not a text", text.clone()));
+            notes.push(Note::became(&format!("metadata.{key}"), "is not a string", text.clone()));
             *value = text.into();
         }
     }
@@ -195,6 +196,16 @@ mod tests {
         assert_eq!(notes.len(), 5, "{notes:?}");
         let (body, notes) = one(GatewayRow { metadata: "team=backend".into(), ..self::row() });
         assert!(body.get("metadata").is_none() && notes[0].contains("left out"), "{notes:?}");
+    }
+
+    #[test]
+    fn a_row_without_a_name_is_offered_one_after_its_address() {
+        let suggested = |base_url: &str| {
+            let row = GatewayRow { name: String::new(), base_url: base_url.into(), ..row() };
+            candidate(1, &row, Place::Nameless).notes.remove(0).suggestion
+        };
+        assert_eq!(suggested("http://h:1"), Some("h-1".to_owned()));
+        assert_eq!(suggested(" "), None);
     }
 
     #[test]

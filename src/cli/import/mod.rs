@@ -94,7 +94,7 @@ pub(super) fn run(args: &ImportArgs, streams: &mut Streams) -> Result<Exit, Fail
     };
     drop(progress);
     apply(&planned, &places, &mut report);
-    let (from, to) = (shown(&args.file.to_string_lossy()), shown(&settings.db_path.to_string_lossy()));
+    let (from, to) = (source::called(&args.file), shown(&settings.db_path.to_string_lossy()));
     let mut report = Report::of(source.kind, from, to, report);
     (report.dry_run, report.skip) = (args.dry_run, args.skip);
     let fits = report.refused == 0 || args.skip;

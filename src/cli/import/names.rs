@@ -106,8 +106,9 @@ fn place(rows: &[Row<'_>], members: &[usize], service: &str, why: Option<&Note>,
         let instance = (addresses.len() > 1).then(|| {
             let label = address_label(url);
             let label = if instances.contains_key(&label) { hashed(&label, url) } else { label };
-            let why = "is also the name of another row with a different address, so this row is a further instance";
-            notes.push(Note::became("name", why, format!("instance {label}")));
+            let instance = format!("instance {label}");
+            let why = format!("another row has this name and a different address, so this one becomes the {instance}");
+            notes.push(Note::became("name", why, instance));
             label
         });
         instances.insert(instance.clone().unwrap_or_else(|| "default".to_owned()), *at);

@@ -87,11 +87,14 @@ impl Note {
         let first = self.problem.split(' ').next().unwrap_or_default();
         let between = if VERBS.contains(&first) { " " } else { ": " };
         let mut text = format!("{}{between}{}", self.field, escape(&self.problem, 400));
-        if let Some(became) = &self.became {
+        // Some problems name what it became, or the suggestion, themselves.
+        if let Some(became) = self.became.as_ref().filter(|one| !self.problem.ends_with(&format!("becomes the {one}")))
+        {
+            // Metadata holds texts, which may look like numbers.
+            let quotes = if self.field.starts_with("metadata.") { "\"" } else { "" };
             // Writing to a String cannot fail.
-            let _ = write!(text, "; it became {}", quoted(became));
+            let _ = write!(text, "; it became {quotes}{}{quotes}", quoted(became));
         }
-        // Some problems name it themselves.
         if let Some(suggestion) = self.suggestion.as_ref().filter(|one| !self.problem.contains(one.as_str())) {
             let _ = write!(text, "; try {}", quoted(suggestion));
         }
@@ -161,6 +164,8 @@ mod tests {
     fn a_note_is_a_sentence_about_its_field() {
         let note = |problem: &str| Note::new("name", problem).suggesting(Some("bad-name".to_owned())).sentence();
         assert_eq!(note("is empty"), "name is empty; try bad-name");
+        let number = Note::became("metadata.a", "is not a string", "1").sentence();
+        assert_eq!(number, "metadata.a is not a string; it became \"1\"");
         assert_eq!(
             note("a service's name is a label; try \"bad-name\""),
             "name: a service's name is a label; try \"bad-name\""

@@ -33,14 +33,19 @@ pub(super) enum Kind {
     Lines,
 }
 
+/// What messages call the file.
+pub(super) fn called(path: &Path) -> String {
+    if path == Path::new("-") { "standard input".to_owned() } else { shown(&path.to_string_lossy()) }
+}
+
 /// Reads a file; `-` reads lines from stdin.
 ///
 /// # Errors
 /// The file's, with the remedy.
 pub(super) fn read(path: &Path) -> Result<Source, Failure> {
-    let name = shown(&path.to_string_lossy());
+    let name = called(path);
     if path == Path::new("-") {
-        let rows = of_lines(&mut io::stdin().lock(), "stdin")?;
+        let rows = of_lines(&mut io::stdin().lock(), &name)?;
         return Ok(Source { kind: Kind::Lines, rows, note: None });
     }
     let unreadable = |error: io::Error| Failure::usage(format!("{name} cannot be read: {error}"));

@@ -140,7 +140,9 @@ pub(in crate::cli) fn remarks(instances: &[Instance], now: UnixMs) -> Vec<String
             add(format!("acknowledged for {lasted}{until}, by {}: {}", known.by, known.note));
         }
         if let Some(observed) = i.observed_version.as_deref().filter(|observed| **observed != *i.version) {
-            add(format!("runs version {observed}; registered is {}", i.version));
+            let registered =
+                if i.version.is_empty() { "none is registered".into() } else { format!("registered is {}", i.version) };
+            add(format!("runs version {observed}; {registered}"));
         }
         if let Some(decided_by) = &i.decided_by {
             add(format!("its status is that of check {decided_by}"));

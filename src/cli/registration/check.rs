@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use super::{put, whole_seconds};
 use crate::cli::args::parse_pair;
 use crate::cli::exit::Failure;
+use crate::model::check::HTTP_STATUSES;
 use crate::model::value_error::json_sentence;
 
 /// How it is probed.
@@ -29,7 +30,7 @@ pub(in crate::cli) struct CheckArgs {
     #[arg(long)]
     pub(in crate::cli) check_none: bool,
     /// HTTP statuses that pass, instead of 200 to 299
-    #[arg(long, value_name = "STATUS,…", value_delimiter = ',')]
+    #[arg(long, value_name = "STATUS,…", value_delimiter = ',', value_parser = parse_status)]
     check_statuses: Vec<u16>,
     /// What the response must contain, so that no other program passes: a JSON pointer or a header with its value, such as
     /// /build/name=user-service or X-Service=user-service; $service, $instance, $namespace and $version stand for the instance's own values; may
@@ -80,6 +81,13 @@ pub(in crate::cli) struct CheckArgs {
     advisory_check: Vec<Map<String, Value>>,
 }
 
+fn parse_status(text: &str) -> Result<u16, String> {
+    let status = text.parse().ok().filter(|status| HTTP_STATUSES.contains(status));
+    status.ok_or_else(|| {
+        format!("expected statuses from {} to {}, such as 200,204", HTTP_STATUSES.start(), HTTP_STATUSES.end())
+    })
+}
+
 fn parse_json(text: &str) -> Result<Value, String> {
     serde_json::from_str(text).map_err(|error| json_sentence(&error))
 }
@@ -98,6 +106,12 @@ fn parse_named(text: &str) -> Result<Map<String, Value>, String> {
         }
         _ => Err("expected NAME=URL, such as admin=http://10.0.0.5:9000/ready, or a JSON object".to_owned()),
     }
+}
+
+/// Refuses flags that have no effect without `kind`.
+fn need(kind: &str, flags: &[&str]) -> Result<(), Failure> {
+    let verb = if flags.len() == 1 { "needs" } else { "need" };
+    if flags.is_empty() { Ok(()) } else { Err(Failure::usage(format!("{} {verb} {kind}", flags.join(" and ")))) }
 }
 
 impl CheckArgs {
@@ -153,8 +167,8 @@ impl CheckArgs {
     fn put_kind(&self, check: &mut Map<String, Value>) -> Result<(), Failure> {
         let (tls, identity) = (self.tls(), self.identity());
         let is_http = self.check_http.is_some();
-        if !is_http && (identity.is_some() || self.version_from.is_some()) {
-            return Err(Failure::usage("--identity…, --version-from go with --check-http"));
+        if !is_http {
+            need("--check-http", &self.only_of_http())?;
         }
         if let Some(path) = &self.check_http {
             let mut http = Map::new();
@@ -169,13 +183,35 @@ impl CheckArgs {
             put(&mut grpc, "service", (!service.is_empty()).then_some(service));
             put(&mut grpc, "tls", tls);
             check.insert("grpc".into(), grpc.into());
-        } else if tls.is_some() || !self.check_statuses.is_empty() {
-            return Err(Failure::usage("--check-statuses and --check-tls-… go with --check-http or --check-grpc"));
+        } else {
+            need("--check-http or --check-grpc", &self.only_of_tls())?;
         }
         for (kind, asked) in [("tcp", self.check_tcp), ("none", self.check_none)] {
             put(check, kind, asked.then(|| json!({})));
         }
         Ok(())
+    }
+
+    /// The flags given that only a check by HTTP has.
+    fn only_of_http(&self) -> Vec<&'static str> {
+        let flags = [
+            ("--check-statuses", !self.check_statuses.is_empty()),
+            ("--identity", !self.identity.is_empty()),
+            ("--identity-tls-san", self.identity_tls_san.is_some()),
+            ("--version-from", self.version_from.is_some()),
+        ];
+        flags.into_iter().filter_map(|(flag, given)| given.then_some(flag)).collect()
+    }
+
+    /// The flags given that only a check with TLS has.
+    fn only_of_tls(&self) -> Vec<&'static str> {
+        let flags = [
+            ("--check-tls-server-name", self.check_tls_server_name.is_some()),
+            ("--check-tls-ca", self.check_tls_ca.is_some()),
+            ("--check-tls-client-cert", self.check_tls_client_cert.is_some()),
+            ("--check-tls-no-verify", self.check_tls_no_verify),
+        ];
+        flags.into_iter().filter_map(|(flag, given)| given.then_some(flag)).collect()
     }
 
     fn tls(&self) -> Option<Value> {

@@ -270,6 +270,8 @@ impl<'a> Keeper<'a> {
                     Exit::NotFound => "not renewed: the registry no longer knows it; registering it again".to_owned(),
                     _ => format!("not renewed: {}; registering it again", sentence(&failure)),
                 });
+                // One that refuses has not forgotten it.
+                self.unsure |= failure.exit != Exit::NotFound;
                 self.held = None;
                 Duration::ZERO
             }

@@ -1,11 +1,11 @@
 //! The signals of this process, with their origin.
 //!
 //! A terminal sends the signals of its keys to every process of its foreground group, so the program has received them already. Only what
-//! another process sent is passed on, as `sudo` does.
+//! another process sent is passed on, as `sudo` does, and the SIGHUP of a terminal that closes, which only the session's leader gets.
 
 use std::thread::JoinHandle;
 
-use rustix::process::Signal;
+use rustix::process::{Signal, getpid, getsid};
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::iterator::exfiltrator::origin::Origin;
 use signal_hook::iterator::{Handle, SignalsInfo};
@@ -36,10 +36,9 @@ impl Received {
     }
 
     fn new(origin: &Origin) -> Option<Self> {
-        Some(Self {
-            signal: Signal::from_named_raw(origin.signal)?,
-            from_terminal: matches!(origin.cause, Cause::Kernel) && origin.signal != Signal::CHILD.as_raw(),
-        })
+        let signal = Signal::from_named_raw(origin.signal)?;
+        let alone = signal == Signal::CHILD || (signal == Signal::HUP && leads_session());
+        Some(Self { signal, from_terminal: matches!(origin.cause, Cause::Kernel) && !alone })
     }
 }
 
@@ -96,6 +95,12 @@ impl Drop for Signals {
             let _ = thread.join();
         }
     }
+}
+
+/// Whether this process leads its session: then the kernel sends it a SIGHUP that no other process gets
+/// ([setsid(2)](https://man7.org/linux/man-pages/man2/setsid.2.html)).
+fn leads_session() -> bool {
+    getsid(None).is_ok_and(|leader| leader == getpid())
 }
 
 fn bit(signal: Signal) -> u64 {

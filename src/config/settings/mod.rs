@@ -168,7 +168,7 @@ Settings {
             IpAddr::V4(if reader.auth_is_on() { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST })
         });
     db_path "DB_PATH" "FILE" "./services.db" / "./mirror.db"
-        "The SQLite file that holds everything; created when absent. In cluster mode a mirror, safe to lose: it is rebuilt" []
+        "The SQLite file that holds everything; created when absent. In cluster mode only a mirror, which is rebuilt if it is lost" []
         => db_path: PathBuf = reader
             .path("db_path", parse::database)
             .unwrap_or_else(|| PathBuf::from(reader.by_mode("./services.db", "./mirror.db")));

@@ -8,7 +8,7 @@ use super::{Effect, navigate};
 use crate::console::columns;
 use crate::console::data::{self, Instance, Service};
 use crate::console::filter::Filter;
-use crate::console::source::{Done, Operation, Refusal, Request, Showed};
+use crate::console::source::{Done, MAX_OPERATIONS, Operation, Refusal, Request, Showed};
 use crate::console::state::modal::{Choice, ChoiceAction, Modal, Picker};
 use crate::console::state::screen::{Selection, View};
 use crate::console::state::{Batch, State, Tone};
@@ -19,8 +19,6 @@ const MAX_UNCONFIRMED_CHECKS: usize = 10;
 const MAX_CHECKS: usize = 200;
 /// Most services that a summary names.
 const MAX_NAMED: usize = 5;
-/// Most operations under way.
-const MAX_OPERATIONS: usize = 256;
 
 /// Opens the filter's field.
 pub(super) fn filter(state: &mut State) {
@@ -217,7 +215,10 @@ pub(super) fn menu(state: &mut State) {
 
 /// The instance that an acknowledgement from here is about; none for the whole service, as in lists of services.
 fn known_instance(state: &State, id: Uuid) -> Option<Box<str>> {
-    let whole = matches!(state.screen().view, View::Overview | View::Services | View::Changes | View::Timeline(_));
+    let whole = matches!(
+        state.screen().view,
+        View::Overview | View::Services | View::Heat | View::Changes | View::Timeline(_) | View::Raw(..)
+    );
     navigate::instance(state, id).filter(|_| !whole)
 }
 

@@ -19,13 +19,17 @@ pub(super) fn take(state: &mut State, event: SourceEvent) {
         SourceEvent::Link(link) => {
             match (state.link == Link::Live, link == Link::Live) {
                 // Requests that were open when the link broke may have no answer.
-                (false, true) => state.outdate(),
+                (false, true) => {
+                    state.outdate();
+                    state.forget_refusals();
+                }
                 (true, false) => state.fresh_at = state.now,
                 _ => {}
             }
             state.link = link;
         }
         SourceEvent::Heard => state.heard_at = Some(state.now),
+        SourceEvent::AsOf(at) => state.fresh_at = at,
         SourceEvent::Snapshot(services) => {
             state.index.replace(services, state.now);
             state.loaded = true;
@@ -45,6 +49,9 @@ pub(super) fn take(state: &mut State, event: SourceEvent) {
             }
         }
         SourceEvent::Probing(id, probing) => probing_arrived(state, id, probing),
+        // The requests count as open, so that they are repeated later and not at once.
+        SourceEvent::NoProbing(why) => state.refuse_probing(why),
+        SourceEvent::NoHistory(id, why) => state.refuse_history(id, why),
         SourceEvent::History(id, entries, more) => history_arrived(state, id, entries, more),
         SourceEvent::Strips(subject, answer) => state.availability.strips_arrived(subject, answer, state.now),
         SourceEvent::Shares(requested, answer) => shares_arrived(state, &requested, answer),
@@ -78,6 +85,7 @@ fn shares_arrived(state: &mut State, requested: &[Uuid], answer: Result<Vec<Avai
 
 fn probing_arrived(state: &mut State, id: Uuid, probing: Option<Box<ProbingOfService>>) {
     state.requested.remove(&id);
+    state.probing_refused = None;
     // An empty answer is kept too, so that it is not requested at each tick.
     let probing = probing.unwrap_or_default();
     if state.index.get(&id).is_none() {
@@ -114,6 +122,8 @@ fn history_arrived(state: &mut State, id: Uuid, entries: Vec<HistoryEntry>, more
     let known = state.history.entry(id).or_default();
     let newest = known.entries.first().map(|e| e.id);
     let older = known.entries.last().is_some_and(|last| entries.first().is_some_and(|first| first.id < last.id));
+    known.awaited &= older;
+    known.refused = None;
     if older || entries.is_empty() {
         known.entries.extend(entries);
         known.more = more;

@@ -6,7 +6,7 @@ use super::navigate;
 use crate::console::facet::{self, Dimension, Shared};
 use crate::console::filter::Filter;
 use crate::console::state::screen::{Screen, Selection, View};
-use crate::console::state::{State, Tone};
+use crate::console::state::{Pivot, PivotSource, State, Tone};
 
 /// Shortest time between two passes over all services.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -25,24 +25,32 @@ pub(super) fn follow(state: &mut State) {
         state.shared_of = Some((faults, now));
     }
     if let View::Pivot(dimension) = &state.screen().view {
-        let dimension = dimension.clone();
-        let made = state.pivot.made_of.as_ref();
-        let is_new = made.is_none_or(|(version, of, at)| {
-            *of != dimension || (*version != state.index.version() && now.since(*at) >= INTERVAL)
-        });
-        if is_new {
+        let (version, dimension) = (state.listing().version(), dimension.clone());
+        let is_old = |of: &PivotSource| of.version != version && now.since(of.at) >= INTERVAL;
+        if state.pivot.made_of.as_ref().is_none_or(is_old) {
             pivot(state, dimension);
         }
     }
 }
 
+/// Makes the pivot again where the view is about another dimension or namespace.
+pub(super) fn settle(state: &mut State) {
+    let View::Pivot(dimension) = &state.screen().view else { return };
+    let namespace = &state.listing().query().namespace;
+    let is_shown = |of: &PivotSource| of.dimension == *dimension && of.namespace == *namespace;
+    if state.loaded && !state.pivot.made_of.as_ref().is_some_and(is_shown) {
+        let dimension = dimension.clone();
+        pivot(state, dimension);
+    }
+}
+
 fn pivot(state: &mut State, dimension: Dimension) {
-    let namespace = state.index.query().namespace.clone();
-    let here = state.index.services().filter(|s| namespace.as_ref().is_none_or(|wanted| *wanted == s.namespace));
+    let listing = state.listing();
+    let (version, namespace) = (listing.version(), listing.query().namespace.clone());
+    let here = listing.services().filter(|s| namespace.as_ref().is_none_or(|wanted| *wanted == s.namespace));
     let (dimensions, groups) = (facet::dimensions(here.clone()), facet::groups(&dimension, here));
-    state.pivot.dimensions = dimensions;
-    state.pivot.groups = groups;
-    state.pivot.made_of = Some((state.index.version(), dimension, state.now));
+    let made_of = Some(PivotSource { version, dimension, namespace, at: state.now });
+    state.pivot = Pivot { dimensions, groups, made_of };
 }
 
 /// Opens the pivot by a dimension, or with another one.

@@ -14,7 +14,7 @@ use crate::console::filter::{self, Filter};
 use crate::console::keys::{self, Action};
 use crate::console::layout::{PANE_MIN_WIDTH, list_height};
 use crate::console::source::{Operation, Request};
-use crate::console::state::modal::{ChoiceAction, Completing, Modal, Picker};
+use crate::console::state::modal::{ChoiceAction, Completing, Modal, Picker, Recalled};
 use crate::console::state::screen::{Format, View};
 use crate::console::state::{State, Tone};
 use crate::model::acknowledgement::MAX_ACKNOWLEDGEMENT_NOTE;
@@ -278,11 +278,17 @@ fn typed(modal: &mut Modal, key: KeyEvent) {
         Modal::CheckMany { .. } | Modal::Ask { .. } | Modal::Quit => return,
     };
     let is_text = matches!(key.code, KeyCode::Char(_)) && !key.modifiers.contains(KeyModifiers::CONTROL);
-    if !is_text || field.value().len() < filter::MAX_LEN {
-        field.handle_event(&Event::Key(key));
-    }
+    let has_room = !is_text || field.value().len() < filter::MAX_LEN;
+    let changed = if has_room { field.handle_event(&Event::Key(key)) } else { None };
     match modal {
-        Modal::Filter { completing, .. } | Modal::Pick(Picker { completing, .. }) => *completing = None,
+        Modal::Filter { completing, recalled, .. } => {
+            *completing = None;
+            // What is edited is a draft of its own.
+            if changed.is_some_and(|changed| changed.value) {
+                *recalled = None;
+            }
+        }
+        Modal::Pick(Picker { completing, .. }) => *completing = None,
         _ => {}
     }
 }
@@ -307,23 +313,29 @@ fn complete_line(state: &mut State, modal: &mut Modal) {
         let space = only && !is_filter && from == 0;
         *input = Input::new(if space { format!("{text} ") } else { text });
         *completing = (!only).then_some(Completing { line, at });
+        if let Modal::Filter { recalled, .. } = modal {
+            *recalled = None;
+        }
         follow_typing(state, modal);
     }
 }
 
-/// Up and Down in the filter: those used before.
+/// Up and Down in the filter: those used before, and back to what was typed. Where there is nothing further, nothing changes.
 fn recall(state: &mut State, modal: &mut Modal, older: bool) {
     let Modal::Filter { input, recalled, completing, .. } = modal else { return };
-    let next = match (*recalled, older) {
+    let next = match (recalled.as_ref().map(|shown| shown.at), older) {
         (None, true) => Some(0),
-        (Some(at), true) => Some((at + 1).min(state.filters.len().saturating_sub(1))),
-        (Some(0) | None, false) => None,
-        (Some(at), false) => Some(at - 1),
+        (Some(at), true) => Some(at + 1),
+        (None, false) => return,
+        (Some(at), false) => at.checked_sub(1),
     };
-    let text = next.and_then(|at| state.filters.get(at)).cloned().unwrap_or_default();
-    *recalled = next.filter(|at| *at < state.filters.len());
+    if next.is_some_and(|at| at >= state.filters.len()) {
+        return;
+    }
+    let draft = recalled.take().map_or_else(|| input.value().into(), |shown| shown.draft);
+    *input = Input::new(next.and_then(|at| state.filters.get(at)).unwrap_or(&draft).to_string());
+    *recalled = next.map(|at| Recalled { at, draft });
     *completing = None;
-    *input = Input::new(text.to_string());
     follow_typing(state, modal);
 }
 

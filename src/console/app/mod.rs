@@ -17,6 +17,7 @@ mod requests;
 
 use crossterm::event::KeyEvent;
 
+use super::layout;
 use super::source::{Request, SourceEvent};
 use super::state::State;
 use crate::model::time::UnixMs;
@@ -62,7 +63,7 @@ pub fn update(state: &mut State, message: Msg) -> Vec<Effect> {
         }
         Msg::Key(key) => input::key(state, key, &mut effects),
         Msg::Paste(text) => input::paste(state, &text),
-        Msg::Resize(columns, rows) => state.size = (columns, rows),
+        Msg::Resize(columns, rows) => state.size = layout::usable_size((columns, rows)),
         Msg::Tick(now) => tick(state, now, &mut effects),
     }
     settle(state);
@@ -99,6 +100,7 @@ pub fn settle(state: &mut State) {
     state.hold_for_dialog();
     state.listing_mut().refresh(now);
     heat::follow(state);
+    facets::settle(state);
     outages::settle(state);
     navigate::keep_in_sight(state);
 }

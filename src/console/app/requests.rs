@@ -52,7 +52,7 @@ pub(super) fn due(state: &mut State, effects: &mut Vec<Effect>) {
     };
     probing(state, effects, &wanted);
     availability(state, effects);
-    if let Some(id) = viewed.filter(|_| wants_history(&state.screen().view)).or(beside) {
+    if let Some(id) = viewed.filter(|_| state.screen().view.shows_history()).or(beside) {
         history(state, effects, id);
     }
 }
@@ -78,8 +78,9 @@ fn history(state: &mut State, effects: &mut Vec<Effect>, id: Uuid) {
         events::drop_oldest(&mut state.history, |known| known.requested);
     }
     let known = state.history.entry(id).or_default();
-    if now.since(known.requested) >= HISTORY_MAX_AGE {
-        known.requested = now;
+    let age = if known.awaited { REQUEST_TIMEOUT } else { HISTORY_MAX_AGE };
+    if now.since(known.requested) >= age {
+        (known.requested, known.awaited) = (now, true);
         effects.push(Effect::Request(Request::History(id, None)));
     }
 }
@@ -139,10 +140,6 @@ fn seed(state: &mut State, effects: &mut Vec<Effect>) {
     let ids = state.index.changed_last(SEEDS);
     effects.extend(ids.iter().map(|id| Effect::Request(Request::History(*id, None))));
     state.seeding = Some(ids.into_iter().collect());
-}
-
-fn wants_history(view: &View) -> bool {
-    matches!(view, View::Timeline(_) | View::Instance(..) | View::Explain(..))
 }
 
 fn in_sight(state: &State) -> Vec<Uuid> {

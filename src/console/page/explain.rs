@@ -49,10 +49,16 @@ pub(super) fn lines(state: &State, id: Uuid, name: &str) -> Vec<Line> {
     }
     let Some(of) = known else {
         lines.push(Vec::new());
-        let why = if instance.is_unchecked() { "not checked" } else { "no probe is known yet; waiting for the answer" };
-        lines.push(vec![segment(why, Meaning::Faint)]);
+        lines.push(vec![match &state.probing_refused {
+            _ if instance.is_unchecked() => segment("not checked", Meaning::Faint),
+            Some(refused) => super::refused("not known", refused),
+            None => segment("no probe is known yet; waiting for the answer", Meaning::Faint),
+        }]);
         return lines;
     };
+    if let Some(refused) = &state.probing_refused {
+        lines.push(vec![super::refused("newer probes are not known", refused)]);
+    }
     lines.extend(next(state, id, instance));
     lines.push(Vec::new());
     lines.extend(side_by_side(state, &newest_break(state, id, instance, of)));

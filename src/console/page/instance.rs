@@ -21,9 +21,14 @@ pub(super) fn lines(state: &State, id: Uuid, name: &str) -> Vec<Line> {
     let subject = (id, Some(instance.name.clone()));
     lines.extend(super::availability(state, &subject, usize::from(state.size.0)));
     lines.extend(heading("probing"));
-    match super::explain::probing(state, id, instance) {
-        Some(probing) => lines.extend(probing_lines(state, probing)),
-        None => {
+    let refused = state.probing_refused.as_ref();
+    match (super::explain::probing(state, id, instance), refused.filter(|_| !instance.is_unchecked())) {
+        (Some(probing), refused) => {
+            lines.extend(refused.map(|refused| vec![super::refused("  newer probes are not known", refused)]));
+            lines.extend(probing_lines(state, probing));
+        }
+        (None, Some(refused)) => lines.push(vec![super::refused("  not known", refused)]),
+        (None, None) => {
             lines.push(vec![segment("  not known yet: not checked, or the answer has not arrived", Meaning::Faint)]);
         }
     }
@@ -133,8 +138,13 @@ fn streak(probing: &ProbingOfInstance) -> super::Segment {
 }
 
 fn changes(state: &State, id: Uuid, name: &str) -> Vec<Line> {
-    let Some(known) = state.history.get(&id).filter(|known| known.loaded) else {
-        return vec![vec![segment("  waiting for the answer", Meaning::Faint)]];
+    let known = state.history.get(&id);
+    let refused = known.and_then(|known| known.refused.as_ref());
+    let Some(known) = known.filter(|known| known.loaded) else {
+        return vec![vec![match refused {
+            Some(refused) => super::refused("  not known", refused),
+            None => segment("  waiting for the answer", Meaning::Faint),
+        }]];
     };
     let mine = || known.entries.iter().filter(|e| *e.instance == *name).take(MAX_CHANGES);
     let at = |past: &HistoryEntry| super::clock(past.at, state.now);
@@ -151,6 +161,9 @@ fn changes(state: &State, id: Uuid, name: &str) -> Vec<Line> {
         .collect();
     if lines.is_empty() {
         lines.push(vec![segment("  none since it was registered", Meaning::Faint)]);
+    }
+    if let Some(refused) = refused {
+        lines.insert(0, vec![super::refused("  newer ones are not known", refused)]);
     }
     lines
 }

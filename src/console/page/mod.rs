@@ -15,8 +15,8 @@ mod raw;
 use uuid::Uuid;
 
 use crate::console::data::{Instance, known_words};
-use crate::console::state::State;
 use crate::console::state::screen::View;
+use crate::console::state::{Refused, State};
 use crate::console::text::format::{clock, duration, millis, since};
 use crate::console::text::{Line, Meaning, Segment, field, foreign, heading, plain, segment, wrap};
 pub use availability::{LINES as AVAILABILITY_LINES, lines as availability};
@@ -52,6 +52,11 @@ fn acknowledged(state: &State, instance: &Instance) -> Option<Segment> {
     let known = instance.acknowledged.as_ref()?;
     let until = known.until.map_or_else(String::new, |until| format!(", until {}", clock(until, state.now)));
     Some(foreign(&format!("{}, since {}{until}", known_words(known), since(known.since, state.now))))
+}
+
+/// Why something is not known.
+fn refused(what: &str, refused: &Refused) -> Segment {
+    Segment { meaning: Meaning::Warn, ..foreign(&format!("{what}: {}", refused.why)) }
 }
 
 /// In place of a service or instance that was removed.

@@ -1,4 +1,4 @@
-//! The message at the bottom: results, operations under way, a source that is unreachable.
+//! The message at the bottom: results, operations under way, a source that is unreachable or refuses evidence.
 
 use super::{Line, Meaning, segment};
 use crate::console::source::Link;
@@ -42,6 +42,6 @@ fn message(state: &State) -> Option<(String, Meaning)> {
             Meaning::Faint,
         )),
         (None, _, Link::Lost { why, .. }) => Some((why.to_string(), Meaning::Bad)),
-        _ => None,
+        (None, ..) => state.evidence_refused().map(|refused| (refused.why.to_string(), Meaning::Bad)),
     }
 }

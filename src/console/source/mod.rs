@@ -24,8 +24,10 @@ use crate::model::time::UnixMs;
 
 /// Events that may wait for the console; a source that is ahead waits.
 pub const EVENT_QUEUE: usize = 256;
-/// Requests that may wait for the source; the console drops more and repeats them later.
-pub const REQUEST_QUEUE: usize = 64;
+/// Most operations under way; the console refuses more.
+pub const MAX_OPERATIONS: usize = 256;
+/// Requests that may wait for the source: all operations, and some for data. The console drops more of those and repeats them later.
+pub const REQUEST_QUEUE: usize = MAX_OPERATIONS + 64;
 
 /// What a source can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,14 +61,20 @@ pub enum SourceEvent {
     Link(Link),
     /// The origin was heard, if only by a sign of life. A source whose origin gives none never sends this.
     Heard,
+    /// When the data that is shown was written, from a source that knows this while its link is not live.
+    AsOf(UnixMs),
     /// All services, in place of those known before.
     Snapshot(Vec<Service>),
     /// New or changed services, and ids of removed ones.
     Changes(Vec<Service>, Vec<Uuid>),
     /// The answer to [`Request::Probing`]; none when the service was removed.
     Probing(Uuid, Option<Box<ProbingOfService>>),
+    /// Why a [`Request::Probing`] has no answer.
+    NoProbing(Box<str>),
     /// The answer to [`Request::History`]: newest first, and the number to continue with when there is more.
     History(Uuid, Vec<HistoryEntry>, Option<i64>),
+    /// Why a [`Request::History`] of that service has no answer.
+    NoHistory(Uuid, Box<str>),
     /// The answer to [`Request::Strips`], or why there is none.
     Strips(Subject, Result<Vec<(Window, Availability)>, Box<str>>),
     /// The answer to [`Request::Shares`] for these services, or why there is none.

@@ -82,6 +82,22 @@ pub struct KnownProbing {
     pub at: UnixMs,
 }
 
+/// Why there is no newer evidence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// One sentence, foreign.
+    pub why: Box<str>,
+    /// Since when every answer was such a refusal.
+    pub since: UnixMs,
+}
+
+impl Refused {
+    /// The same with the newest reason.
+    fn again(before: Option<Self>, why: Box<str>, now: UnixMs) -> Self {
+        Self { why, since: before.map_or(now, |before| before.since) }
+    }
+}
+
 /// A history, as far as it was requested.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct KnownHistory {
@@ -93,6 +109,10 @@ pub struct KnownHistory {
     pub loaded: bool,
     /// When it was last requested.
     pub requested: UnixMs,
+    /// Whether that request has no answer yet.
+    pub awaited: bool,
+    /// Why newer entries are not known; none after an answer.
+    pub refused: Option<Refused>,
     /// When older entries were last requested.
     pub older_requested: UnixMs,
 }
@@ -104,8 +124,21 @@ pub struct Pivot {
     pub dimensions: Vec<Dimension>,
     /// The groups of the dimension that is visible.
     pub groups: Vec<Group>,
-    /// What they were made of: the version of the index, the dimension, and when.
-    pub made_of: Option<(u64, Dimension, UnixMs)>,
+    /// What they were made of.
+    pub made_of: Option<PivotSource>,
+}
+
+/// What a pivot was made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PivotSource {
+    /// The version of the list.
+    pub version: u64,
+    /// The dimension.
+    pub dimension: Dimension,
+    /// The namespace; none for all.
+    pub namespace: Option<Box<str>>,
+    /// When it was made.
+    pub at: UnixMs,
 }
 
 /// Probes of many services that were requested by one key.
@@ -155,7 +188,7 @@ pub struct State {
     pub index: Index,
     /// The state of the connection to the source.
     pub link: Link,
-    /// The last event while the link was up: STALE counts from here.
+    /// The last event while the link was up, or what the source says since: STALE counts from here.
     pub fresh_at: UnixMs,
     /// When the origin was heard last, where it gives signs of life.
     pub heard_at: Option<UnixMs>,
@@ -191,6 +224,8 @@ pub struct State {
     pub probing: HashMap<Uuid, KnownProbing>,
     /// Requests for probing without an answer yet: when they were sent, by service.
     pub requested: HashMap<Uuid, UnixMs>,
+    /// Why newer probing is not known; none after an answer.
+    pub probing_refused: Option<Refused>,
     /// History by service.
     pub history: HashMap<Uuid, KnownHistory>,
     /// Whether the histories of what changed last were requested, and those that have not arrived yet.
@@ -257,6 +292,7 @@ impl State {
             wide: false,
             probing: HashMap::new(),
             requested: HashMap::new(),
+            probing_refused: None,
             history: HashMap::new(),
             seeding: None,
             shared: None,
@@ -328,6 +364,31 @@ impl State {
     pub fn silent_for(&self) -> Option<Duration> {
         let silence = self.now.since(self.heard_at?);
         (self.link == Link::Live && silence > MAX_SILENCE).then_some(silence)
+    }
+
+    /// Why the evidence of the visible view is not current although the link is.
+    pub fn evidence_refused(&self) -> Option<&Refused> {
+        let viewed = self.screen().service().filter(|_| self.screen().view.shows_history());
+        let history = || self.history.get(&viewed?)?.refused.as_ref();
+        self.probing_refused.as_ref().or_else(history)
+    }
+
+    /// Keeps why a request for probing was refused.
+    pub fn refuse_probing(&mut self, why: Box<str>) {
+        self.probing_refused = Some(Refused::again(self.probing_refused.take(), why, self.now));
+    }
+
+    /// Keeps why a request for a history was refused.
+    pub fn refuse_history(&mut self, id: Uuid, why: Box<str>) {
+        if let Some(known) = self.history.get_mut(&id) {
+            known.refused = Some(Refused::again(known.refused.take(), why, self.now));
+        }
+    }
+
+    /// Forgets refusals, as after the link was lost.
+    pub fn forget_refusals(&mut self) {
+        self.probing_refused = None;
+        self.history.values_mut().for_each(|known| known.refused = None);
     }
 
     /// Marks probing and history as outdated, so that the visible ones are requested again.

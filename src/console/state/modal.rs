@@ -30,8 +30,8 @@ pub enum Modal {
         selected: (Selection, usize),
         /// What Tab is going through.
         completing: Option<Completing>,
-        /// How far back in the filters used before.
-        recalled: Option<usize>,
+        /// The filter used before that is shown, until it is edited.
+        recalled: Option<Recalled>,
     },
     /// Asks before the first view is left.
     Quit,
@@ -118,6 +118,15 @@ impl Modal {
             format!("It is the last instance that serves; {}/{} will have none.", service.namespace, service.name)
         })
     }
+}
+
+/// A filter used before that is shown in place of what was typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recalled {
+    /// How far back it is; 0 for the newest.
+    pub at: usize,
+    /// What was typed.
+    pub draft: Box<str>,
 }
 
 /// What Tab is going through.

@@ -36,6 +36,13 @@ pub enum View {
     Help,
 }
 
+impl View {
+    /// Whether it shows a history, or what follows from one.
+    pub fn shows_history(&self) -> bool {
+        matches!(self, Self::Timeline(_) | Self::Instance(..) | Self::Explain(..))
+    }
+}
+
 /// How [`View::Raw`] writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {

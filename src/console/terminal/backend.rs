@@ -9,6 +9,7 @@ use ratatui::buffer::{Buffer, Cell};
 use ratatui::layout::{Position, Rect, Size};
 use ratatui::style::Modifier;
 
+use crate::console::layout::usable_size;
 use crate::console::view::links::Link;
 
 /// Begin and end of a synchronized update: the terminal shows the whole of it at once
@@ -167,7 +168,7 @@ impl Backend for QuietBackend {
     }
 
     fn size(&self) -> io::Result<Size> {
-        self.inner.size()
+        self.inner.size().map(|size| usable_size(size.into()).into())
     }
 
     fn window_size(&mut self) -> io::Result<WindowSize> {

@@ -18,6 +18,7 @@ use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, SetTitle, 
 use crossterm::{cursor, execute};
 use ratatui::{Frame, Terminal};
 
+use super::layout::UNKNOWN_SIZE;
 use super::state::State;
 use super::view;
 use backend::QuietBackend;
@@ -93,7 +94,7 @@ impl Tty {
 
     /// Columns and rows.
     pub(super) fn size(&self) -> (u16, u16) {
-        self.terminal.size().map_or((80, 24), |size| (size.width, size.height))
+        self.terminal.size().map_or(UNKNOWN_SIZE, Into::into)
     }
 
     /// Draws the state; where no cell differs, nothing is written.

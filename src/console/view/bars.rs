@@ -1,5 +1,7 @@
 //! The header, the messages, the hints.
 
+use std::time::Duration;
+
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -19,6 +21,7 @@ use crate::console::status::Status;
 use crate::console::text::fit::{fitting, wording};
 use crate::console::text::sanitize::sanitize;
 use crate::console::text::{Meaning, format, reason};
+use crate::model::time::UnixMs;
 
 pub(super) fn header(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>) {
     frame.buffer_mut().set_style(Rect { height: area.height.min(1), ..area }, scene.theme.bar());
@@ -123,7 +126,8 @@ fn heat_title(state: &State) -> String {
 const FAULTS: [(&str, &str); 4] =
     [("guard", "VERDICTS HELD"), ("prober", "PROBES LATE"), ("mirror", "MIRROR STALE"), ("store", "WRITES FAIL")];
 
-/// `LIVE`, `LIVE, VERDICTS HELD 14s`, `SILENT 23 s`, `CONNECTING`, `STALE 14 s, retry in 3 s`; before it `READ-ONLY`.
+/// `LIVE`, `LIVE, VERDICTS HELD 14s`, `LIVE, EVIDENCE REFUSED 14s`, `NOTHING HEARD FOR 23 s`, `CONNECTING`, `STALE 14 s, retry in 3 s`; before it
+/// `READ-ONLY`.
 fn link(scene: &Scene<'_>) -> (String, Meaning) {
     let (text, meaning) = link_alone(scene);
     let text = if scene.state.options.read_only { format!("READ-ONLY  {text}") } else { text };
@@ -139,11 +143,16 @@ fn link_alone(scene: &Scene<'_>) -> (String, Meaning) {
         Link::Live => live(scene),
         Link::Connecting => ("CONNECTING".to_owned(), Meaning::Warn),
         Link::Lost { retry_at, .. } => {
-            let age = state.now.since(state.heard_at.unwrap_or(state.fresh_at)).as_secs();
+            let age = age(state.now.since(state.heard_at.unwrap_or(state.fresh_at)));
             let wait = retry_at.since(state.now).as_millis().div_ceil(1000);
-            (format!("STALE {age} s, retry in {wait} s"), Meaning::Bad)
+            (format!("STALE {age}, retry in {wait} s"), Meaning::Bad)
         }
     }
+}
+
+/// `4 s`, `12 d 4 h`: the tenths of a second would not be drawn in time.
+fn age(of: Duration) -> String {
+    if of.as_secs() < 10 { format!("{} s", of.as_secs()) } else { format::duration(of) }
 }
 
 fn live(scene: &Scene<'_>) -> (String, Meaning) {
@@ -151,11 +160,10 @@ fn live(scene: &Scene<'_>) -> (String, Meaning) {
     if let Some(silence) = state.silent_for() {
         return (format!("NOTHING HEARD FOR {} s", silence.as_secs()), Meaning::Bad);
     }
-    let said = |(part, words): (&str, &str)| {
-        let fault = state.fault_of(part)?;
-        Some(format!("{words} {}", format::short(state.now.since(fault.at))))
-    };
-    let faults: Vec<String> = FAULTS.into_iter().filter_map(said).collect();
+    let said = |words: &str, at: UnixMs| format!("{words} {}", format::short(state.now.since(at)));
+    let faults = FAULTS.into_iter().filter_map(|(part, words)| Some(said(words, state.fault_of(part)?.at)));
+    let refused = state.evidence_refused().map(|refused| said("EVIDENCE REFUSED", refused.since));
+    let faults: Vec<String> = faults.chain(refused).collect();
     match (faults.is_empty(), state.abilities.live_probing) {
         (false, _) => (format!("LIVE, {}", faults.join(", ")), Meaning::Warn),
         (true, true) => ("LIVE".to_owned(), Meaning::Good),

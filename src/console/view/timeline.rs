@@ -26,8 +26,11 @@ const AT: usize = 0;
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>, id: Uuid) {
     let state = scene.state;
-    let Some(known) = state.history.get(&id).filter(|known| known.loaded) else {
-        message::draw(frame, area, scene, "waiting for the history");
+    let known = state.history.get(&id);
+    let Some(known) = known.filter(|known| known.loaded) else {
+        let refused = known.and_then(|known| known.refused.as_ref());
+        let said = refused.map(|refused| format!("the history is not known: {}", refused.why));
+        message::draw(frame, area, scene, said.as_deref().unwrap_or("waiting for the history"));
         return;
     };
     if known.entries.is_empty() {

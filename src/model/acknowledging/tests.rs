@@ -1,11 +1,9 @@
 use proptest::prelude::*;
-use uuid::Uuid;
 
 use super::*;
-use crate::model::name::{CheckName, Namespace, ServiceKey};
+use crate::model::name::CheckName;
 use crate::model::outcome::{Health, Reason};
-use crate::model::service::{InstanceId, InstanceSpec, Source, Warning, acknowledgement_of};
-use crate::model::url::EndpointUrl;
+use crate::model::service::{InstanceId, InstanceSpec, Warning, acknowledgement_of};
 
 /// What readers see of an instance: whether it is down, by which check and since when, which check warns, and which other one fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,22 +35,12 @@ fn show(instance: &mut Instance, seen: Seen) {
 }
 
 fn service(seen: &[Seen]) -> Service {
-    let spec = Arc::new(InstanceSpec::at(EndpointUrl::base("http://h").expect("a URL")));
+    let spec = Arc::new(InstanceSpec::sample("http://h"));
     let instance = |at: usize| {
         let (id, name) = (InstanceId(i64::try_from(at).expect("few")), format!("i{at}").parse().expect("a name"));
         Instance::new(id, name, Arc::clone(&spec), (Health::Healthy, Reason::Passed), UnixMs(0))
     };
-    let mut service = Service {
-        id: Uuid::from_u128(1),
-        key: ServiceKey::new(&Namespace::default(), &"user".parse().expect("a name")),
-        source: Source::Rest,
-        registered_at: UnixMs(0),
-        updated_at: UnixMs(0),
-        revision: 1,
-        sequence: 1,
-        unreported: None,
-        instances: (0..seen.len()).map(instance).collect(),
-    };
+    let mut service = Service::sample("user", (0..seen.len()).map(instance).collect());
     for (instance, seen) in service.instances.iter_mut().zip(seen) {
         show(instance, *seen);
     }

@@ -1,5 +1,7 @@
 //! The kinds of check: their settings, what these may hold, and the target that follows from them and the instance's URLs.
 
+use std::ops::RangeInclusive;
+
 use super::super::request_options::{Method, RequestOptions};
 use super::super::text;
 use super::super::url::{EndpointUrl, Host, Scheme, Unescaped};
@@ -10,10 +12,12 @@ use super::tls::TlsCheck;
 pub(super) const MAX_PATH: usize = 512;
 /// Most statuses in `http.expected_statuses`.
 const MAX_STATUSES: usize = 16;
+/// The statuses that a check may expect.
+pub const HTTP_STATUSES: RangeInclusive<u16> = 100..=599;
 /// Longest `grpc.service`, in characters.
 const MAX_GRPC_SERVICE: usize = 255;
 /// Bounds of `heartbeat.ttl_seconds`.
-pub const TTL: std::ops::RangeInclusive<u32> = 1..=86_400;
+pub const TTL: RangeInclusive<u32> = 1..=86_400;
 
 /// The kinds of check.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -274,7 +278,7 @@ impl HttpCheck {
             ));
         }
         let statuses = &self.expected_statuses;
-        if statuses.len() > MAX_STATUSES || statuses.iter().any(|s| !(100..=599).contains(s)) {
+        if statuses.len() > MAX_STATUSES || statuses.iter().any(|s| !HTTP_STATUSES.contains(s)) {
             return Err(format!("http.expected_statuses holds at most {MAX_STATUSES} statuses from 100 to 599"));
         }
         self.request_options.accept()?;

@@ -33,9 +33,11 @@ use serde::{Deserialize, Serialize};
 pub use self::identity::{Demands, Identity, MAX_DEMANDED_HEADER, MAX_DEMANDED_VALUE, MAX_DEMANDS, MAX_POINTER, Words};
 use self::json::CheckJson;
 pub use self::json::{CheckJson as CheckSchema, HttpJson as HttpSchema};
-pub use self::kind::{CheckError, CheckKind, GrpcCheck, HeartbeatCheck, HttpCheck, TTL, Target, wanted_statuses};
+pub use self::kind::{
+    CheckError, CheckKind, GrpcCheck, HTTP_STATUSES, HeartbeatCheck, HttpCheck, TTL, Target, wanted_statuses,
+};
 pub use self::named::{AnyCheck, MAX_NAMED_CHECKS, NamedCheck, NamedCheckJson as NamedCheckSchema};
-pub use self::timing::{CheckTiming, INTERVAL, RETRY_INTERVAL, THRESHOLD, TIMEOUT, Timing};
+pub use self::timing::{CheckTiming, INTERVAL, ON_DEMAND_TIMEOUT, RETRY_INTERVAL, THRESHOLD, TIMEOUT, Timing};
 pub use self::tls::{CaFrom, DEFAULT_CA_KEY, MAX_OBJECT_NAME, TlsCheck};
 use super::url::EndpointUrl;
 

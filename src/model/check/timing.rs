@@ -7,6 +7,8 @@ use std::time::Duration;
 pub const INTERVAL: RangeInclusive<u32> = 1..=86_400;
 /// Seconds that one probe may take.
 pub const TIMEOUT: RangeInclusive<u32> = 1..=60;
+/// How long a client waits for the answer to an on-demand check: longer than the longest probe.
+pub const ON_DEMAND_TIMEOUT: Duration = Duration::from_secs(75);
 /// Seconds between confirming probes.
 pub const RETRY_INTERVAL: RangeInclusive<u32> = 1..=300;
 /// Outcomes in a row.

@@ -175,6 +175,14 @@ impl CheckState {
         if matches!(self.streak, Streak::Fail(_)) { self.proven.since(self.began) } else { Duration::ZERO }
     }
 
+    /// The same if all of them came for this reason; else zero.
+    pub fn failing_for_only(&self, reason: Reason) -> Duration {
+        match (self.streak, self.same) {
+            (Streak::Fail(all), Some((same, n))) if same == reason && n >= all => self.failing_for(),
+            _ => Duration::ZERO,
+        }
+    }
+
     /// When [`super::Event::Silence`] would make it unknown, steady clock: max(3 intervals, 3 timeouts, 60 s) after the last conclusive
     /// outcome (a timeout longer than the interval stretches the time between outcomes). `i64::MAX` if silence changes nothing, because
     /// it is unproven already, its check cannot run, or it is held.

@@ -10,11 +10,9 @@ use super::kind::Kind;
 use super::object::{Held, Seen};
 use super::plan;
 use crate::model::acknowledgement::Acknowledgement;
-use crate::model::name::{Namespace, ServiceKey};
 use crate::model::outcome::{Health, Reason};
-use crate::model::service::{Instance, InstanceId, InstanceSpec, Service, Source};
+use crate::model::service::{Instance, InstanceSpec, Service};
 use crate::model::time::UnixMs;
-use crate::model::url::EndpointUrl;
 
 const UP: (Health, Reason) = (Health::Healthy, Reason::Passed);
 const DOWN: (Health, Reason) = (Health::Unhealthy, Reason::ConnectRefused);
@@ -22,8 +20,7 @@ const NEW: (Health, Reason) = (Health::Unknown, Reason::Probing);
 const UNCHECKED: (Health, Reason) = (Health::Unknown, Reason::NotChecked);
 
 fn instance(name: &str, url: &str, health: (Health, Reason)) -> Instance {
-    let spec = InstanceSpec::at(EndpointUrl::base(url).expect("a URL"));
-    Instance::new(InstanceId(1), name.parse().expect("a name"), Arc::new(spec), health, UnixMs(0))
+    Instance::sample(name, InstanceSpec::sample(url), health)
 }
 
 fn drained(mut instance: Instance) -> Instance {
@@ -32,17 +29,7 @@ fn drained(mut instance: Instance) -> Instance {
 }
 
 fn service(instances: Vec<Instance>) -> Service {
-    Service {
-        id: uuid::Uuid::nil(),
-        key: ServiceKey::new(&Namespace::default(), &"orders".parse().expect("a name")),
-        source: Source::Manifest,
-        registered_at: UnixMs(0),
-        updated_at: UnixMs(0),
-        revision: 1,
-        sequence: 1,
-        unreported: None,
-        instances,
-    }
+    Service::sample("orders", instances)
 }
 
 /// An object of a kind, to which patches are applied.

@@ -91,6 +91,11 @@ impl ObservedObject {
         }
     }
 
+    /// The object in the model's terms, with what the policies of its namespace leave out.
+    pub(in crate::operator) fn without_policies(&self) -> &ParsedService {
+        self.ungoverned.as_deref().unwrap_or(&self.parsed)
+    }
+
     /// Whether services of its namespace are watched.
     pub(crate) fn is_watched(&self) -> bool {
         self.watched

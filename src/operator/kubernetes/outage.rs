@@ -2,22 +2,26 @@
 
 use kube::core::Status;
 
-/// Whether the API server refuses for a reason that other objects share, so that writes should wait. A 500 is about the storage, unless an
-/// admission webhook that is asked about some objects only cannot be called.
+/// Whether the API server refuses for a reason that other objects share, so that writes should wait. A 500 is about the storage, unless its
+/// message says that it is about the object.
 pub(in crate::operator) fn concerns_all(status: &Status) -> bool {
     match status.code {
         401 | 429 | 502..=504 => true,
-        500 => !status.message.contains("webhook"),
+        500 => !OF_ONE.iter().any(|part| status.message.contains(part)),
         _ => false,
     }
 }
+
+/// What a 500 about one object says: an admission webhook that is asked about some objects only cannot be called, or etcd or its client finds
+/// the object too large.
+const OF_ONE: [&str; 3] = ["webhook", "request is too large", "message larger than max"];
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_webhook_concerns_some_objects_and_an_outage_all() {
+    fn a_webhook_or_a_large_object_concerns_some_writes_and_an_outage_all() {
         let concerns =
             |code, message: &str| concerns_all(&Status { code, message: message.to_owned(), ..Status::default() });
         for code in [401, 429, 502, 503, 504] {
@@ -27,9 +31,12 @@ mod tests {
             assert!(!concerns(code, ""), "{code}");
         }
         assert!(concerns(500, "etcdserver: request timed out"));
-        assert!(!concerns(
-            500,
-            "Internal error occurred: failed calling webhook \"a.example.com\": connection refused"
-        ));
+        for message in [
+            "Internal error occurred: failed calling webhook \"a.example.com\": connection refused",
+            "etcdserver: request is too large",
+            "rpc error: code = ResourceExhausted desc = trying to send message larger than max (2097164 vs. 2097152)",
+        ] {
+            assert!(!concerns(500, message), "{message}");
+        }
     }
 }

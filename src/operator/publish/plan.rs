@@ -295,11 +295,8 @@ fn keep(wanted: &mut BTreeMap<Location, Endpoint>, current: &[Slice]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::name::{Namespace, ServiceKey};
     use crate::model::outcome::Reason;
-    use crate::model::service::{InstanceId, InstanceSpec, Source};
-    use crate::model::time::UnixMs;
-    use crate::model::url::EndpointUrl;
+    use crate::model::service::InstanceSpec;
 
     struct NoTens;
 
@@ -312,23 +309,11 @@ mod tests {
     }
 
     fn instance(name: &str, url: &str, health: Health, weight: u16) -> Instance {
-        let spec = InstanceSpec { weight, ..InstanceSpec::at(EndpointUrl::base(url).expect("a URL")) };
-        let name = name.parse().expect("a name");
-        Instance::new(InstanceId(1), name, Arc::new(spec), (health, Reason::Passed), UnixMs(0))
+        Instance::sample(name, InstanceSpec { weight, ..InstanceSpec::sample(url) }, (health, Reason::Passed))
     }
 
     fn service(instances: Vec<Instance>) -> Service {
-        Service {
-            id: uuid::Uuid::nil(),
-            key: ServiceKey::new(&Namespace::default(), &"orders".parse().expect("a name")),
-            source: Source::Manifest,
-            registered_at: UnixMs(0),
-            updated_at: UnixMs(0),
-            revision: 1,
-            sequence: 1,
-            unreported: None,
-            instances,
-        }
+        Service::sample("orders", instances)
     }
 
     fn planned_over(instances: Vec<Instance>, names: &dyn Fn(&str) -> Lookup, keep: bool, current: &[Slice]) -> Plan {

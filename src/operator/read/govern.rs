@@ -11,7 +11,8 @@ use super::instance::{in_manifest_words, judge};
 use super::{ParsedService, Problem, ProblemKind};
 use crate::model::check::AnyCheck;
 use crate::model::mirror::{Mirrored, MirroredInstance};
-use crate::model::namespace_policy::{Excess, PolicyInForce};
+use crate::model::name::InstanceName;
+use crate::model::namespace_policy::{Excess, Limit, PolicyInForce};
 use crate::model::service::InstanceSpec;
 
 /// What the policies of its namespace mean for an object.
@@ -21,6 +22,8 @@ pub struct Governed {
     pub names: Vec<Arc<str>>,
     /// Each value of a check that a limit replaces, in a sentence.
     pub limited: Vec<String>,
+    /// The instances beyond the most that they allow a service, which are left out.
+    pub beyond: Vec<InstanceName>,
 }
 
 /// The object, as it is without policies, under these.
@@ -31,47 +34,44 @@ pub(in crate::operator) fn govern(ungoverned: &ParsedService, policy: &PolicyInF
     }
     let mut limited = BTreeSet::new();
     let instances = parsed.mirrored.as_mut().map(|mirrored| std::mem::take(&mut mirrored.instances));
-    let mut kept = Vec::new();
+    let (mut kept, mut beyond) = (Vec::new(), Vec::new());
     for instance in instances.into_iter().flatten() {
-        if let Some(instance) = admit(instance, policy, kept.len(), &mut parsed.problems) {
+        if let Some(limit) = policy.max_instances().filter(|limit| kept.len() >= limit.value as usize) {
+            note(&mut parsed.problems, &instance.name, ProblemKind::Invalid, &exceeds(limit));
+            beyond.push(instance.name);
+        } else if is_admitted(&instance, policy, &mut parsed.problems) {
             limited.extend(excesses(&instance.spec, policy));
             kept.push(instance);
         }
     }
     parsed.mirrored =
         parsed.mirrored.filter(|_| !kept.is_empty()).map(|mirrored| Mirrored { instances: kept, ..mirrored });
-    parsed.governed = Some(Governed { names: policy.names().to_vec(), limited: limited.into_iter().collect() });
+    let limited = limited.into_iter().collect();
+    parsed.governed = Some(Governed { names: policy.names().to_vec(), limited, beyond });
     parsed
 }
 
-/// The instance, unless the policy leaves it out. `before` of the object's instances were admitted.
-fn admit(
-    instance: MirroredInstance,
-    policy: &PolicyInForce,
-    before: usize,
-    problems: &mut Vec<Problem>,
-) -> Option<MirroredInstance> {
-    let name = instance.name.as_str();
-    let mut note = |kind, sentence: &str| {
-        if !problems.iter().any(|problem| problem.instance.as_deref() == Some(name)) {
-            problems.push(Problem::of(name, kind, sentence));
-        }
-    };
-    if let Some(limit) = policy.max_instances()
-        && before >= limit.value as usize
-    {
-        let sentence = format!(
-            "it exceeds the {} instances per service that the NamespacePolicy {} allows; remove instances, or split the service",
-            limit.value, limit.policy
-        );
-        note(ProblemKind::Invalid, &sentence);
-        return None;
-    }
+fn exceeds(limit: &Limit) -> String {
+    format!(
+        "it exceeds the {} instances per service that the NamespacePolicy {} allows; remove instances, or split the service",
+        limit.value, limit.policy
+    )
+}
+
+/// Whether the policy's networks leave it in.
+fn is_admitted(instance: &MirroredInstance, policy: &PolicyInForce, problems: &mut Vec<Problem>) -> bool {
     let judged = judge(&instance.spec, &|url| policy.admit_url(url).err());
     if let Some(denied) = &judged.denied {
-        note(ProblemKind::AddressDenied, denied);
+        note(problems, &instance.name, ProblemKind::AddressDenied, denied);
     }
-    judged.serve.then_some(instance)
+    judged.serve
+}
+
+/// Adds the problem, unless the instance has one already.
+fn note(problems: &mut Vec<Problem>, name: &InstanceName, kind: ProblemKind, sentence: &str) {
+    if !problems.iter().any(|problem| problem.instance.as_deref() == Some(name.as_str())) {
+        problems.push(Problem::of(name.as_str(), kind, sentence));
+    }
 }
 
 /// Sentences on the values that a limit replaces; the same for all instances with the same check.

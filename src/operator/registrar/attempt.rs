@@ -83,6 +83,7 @@ mod tests {
             healthy: false,
             unhealthy_since: None,
             drain: None,
+            beyond_limit: false,
             changed: false,
             redrained: false,
         }

@@ -16,9 +16,10 @@ use crate::operator::registrar::object;
 /// The generation of an entry that had none, smaller than any that is given.
 const FIRST: i64 = 1;
 
-/// The object as the rules see it; health comes from the catalog.
+/// The object as the rules see it: as it is written, whatever the policies of its namespace leave out. Health comes from the catalog.
 pub(super) fn current(observed: &ObservedObject, catalog: &Snapshot) -> CurrentObject {
-    let mirrored = observed.parsed.mirrored.as_ref();
+    let mirrored = observed.without_policies().mirrored.as_ref();
+    let beyond = observed.parsed.governed.as_ref().map_or(&[][..], |governed| &governed.beyond);
     let read: HashMap<&str, &MirroredInstance> =
         mirrored.iter().flat_map(|mirrored| &mirrored.instances).map(|of| (of.name.as_str(), of)).collect();
     let shown = catalog.get(observed.key().as_str());
@@ -38,6 +39,7 @@ pub(super) fn current(observed: &ObservedObject, catalog: &Snapshot) -> CurrentO
             generation,
             spec,
             drain,
+            beyond_limit: beyond.contains(&name),
             changed: false,
             redrained: false,
             name,
@@ -100,7 +102,94 @@ fn entry(instance: &ObjectInstance) -> Option<InstanceEntry> {
 mod tests {
     use serde_json::json;
 
+    use super::super::merge::{Done, Generations, Merged, ObjectChange, Op, Request, merge};
     use super::*;
+    use crate::catalog::Epoch;
+    use crate::model::ports::{AddressGate, Caller, Registration, WriteError};
+    use crate::model::registration::Limits;
+    use crate::model::service::InstanceSpec;
+    use crate::model::time::UnixMs;
+    use crate::model::url::EndpointUrl;
+    use crate::operator::kubernetes::follow::News;
+    use crate::operator::namespaces::{KnownNamespace, KnownPolicy, PolicySettings, Table};
+    use crate::operator::read::raw::RawObject;
+
+    struct Anywhere;
+
+    impl AddressGate for Anywhere {
+        fn admit(&self, _: &EndpointUrl) -> Result<(), String> {
+            Ok(())
+        }
+    }
+
+    /// The registrations a, b and c of a service, of which the last is drained, where a policy allows a service two instances.
+    fn beyond_a_limit() -> CurrentObject {
+        let instance = |name| json!({"name": name, "baseUrl": "http://10.0.0.5:80", "generation": 7});
+        let mut drained = instance("c");
+        drained["drain"] = json!({"reason": "disk", "by": "ann", "since": "2026-01-02T03:04:05Z"});
+        let object = json!({
+            "apiVersion": "portolan.dev/v1alpha1", "kind": "Service",
+            "metadata": {
+                "name": "users", "namespace": "shop", "uid": "01900000-0000-7000-8000-000000000001", "resourceVersion": "41",
+                "creationTimestamp": "2026-01-02T03:04:05Z",
+            },
+            "spec": {"source": "Rest", "instances": [instance("a"), instance("b"), drained]},
+        });
+        let policy = json!({
+            "apiVersion": "portolan.dev/v1alpha1", "kind": "NamespacePolicy", "metadata": {"name": "two"},
+            "spec": {"checks": {"limits": {"maxInstancesPerService": 2}}},
+        });
+        let mut table = Table::new(&PolicySettings { policies: true, selector: None });
+        let policy = serde_json::from_value(policy).expect("a policy");
+        table.on_policies(News::Listed(None, vec![KnownPolicy::of(policy)]));
+        let shop = KnownNamespace { name: "shop".to_owned(), labels: [].into() };
+        table.on_namespaces(News::Listed(None, vec![shop]));
+        let raw: RawObject = serde_json::from_str(&object.to_string()).expect("an object");
+        let mut observed = ObservedObject::new(raw, &Anywhere).expect("a name, a uid and a revision");
+        observed.govern(&table.view());
+        let shown = observed.parsed.mirrored.as_ref().map(|mirrored| mirrored.instances.len());
+        assert_eq!(shown, Some(2), "the policy counts");
+        current(&observed, &Snapshot::empty(Epoch::random(), 1))
+    }
+
+    #[test]
+    fn an_instance_beyond_the_limit_of_a_policy_is_refused_and_stays_as_it_is() {
+        let object = beyond_a_limit();
+        assert_eq!(object.instances[2].drain.as_ref().map(|drain| drain.reason.as_str()), Some("disk"));
+        let register = |name: &str, weight, per_service| -> Merged {
+            let url = EndpointUrl::base("http://10.0.0.5:80").expect("a URL");
+            let registration = Registration {
+                namespace: "shop".parse().expect("a label"),
+                service: "users".parse().expect("a label"),
+                instance: name.parse().expect("a label"),
+                derived: false,
+                spec: InstanceSpec { weight, ..InstanceSpec::at(url) },
+            };
+            let (key, caller) = (registration.key(), Caller { owner: Owner::Anonymous, admin: false });
+            let call = Request { op: Op::Register(Box::new(registration)), caller };
+            let limits = Limits { max_services: 0, services: 0, max_instances: 10, instances: 2, per_service };
+            merge(&key, Some(&object), &[call], limits, &mut Generations(0), UnixMs(0))
+        };
+        for weight in [100, 1] {
+            let merged = register("c", weight, Some(2));
+            assert!(matches!(merged.change, ObjectChange::Nothing), "nothing is written: {:?}", merged.change);
+            assert_eq!(merged.answers, [Err(WriteError::FullByPolicy(2))]);
+        }
+        // The last one once the limit is gone, but before the object was read without it.
+        for (name, per_service) in [("b", Some(2)), ("c", None)] {
+            let merged = register(name, 100, per_service);
+            assert!(matches!(merged.change, ObjectChange::Nothing), "{:?}", merged.change);
+            let renewed = Done::Registered {
+                instance: name.parse().expect("a label"),
+                generation: 7,
+                renewed: true,
+                replaced: Vec::new(),
+            };
+            assert_eq!(merged.answers, [Ok(renewed)]);
+        }
+        let merged = register("b", 1, Some(2));
+        assert!(matches!(merged.change, ObjectChange::Replace(_)), "one that is shown changes: {merged:?}");
+    }
 
     #[test]
     fn an_object_that_a_manifest_changed_takes_its_form_again() {
@@ -121,6 +210,7 @@ mod tests {
             healthy: false,
             unhealthy_since: None,
             drain: None,
+            beyond_limit: false,
             changed: false,
             redrained: false,
         };

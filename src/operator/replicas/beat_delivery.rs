@@ -73,14 +73,16 @@ impl BeatDelivery {
         let mut left = Vec::new();
         for kept in self.line.kept().take(CHUNK) {
             let PassedBeat { service, instance, beat, .. } = &kept.beat;
-            let unavailable = if let Some(beat) = beat.clone() {
-                self.heartbeats.beat(*service, instance, beat) == Err(BeatError::Unavailable)
+            let is_left = if let Some(beat) = beat.clone() {
+                // One that is busy has renewed the lease, but has not taken the status.
+                let heard = self.heartbeats.beat(*service, instance, beat);
+                matches!(heard, Err(BeatError::Unavailable | BeatError::Busy { .. }))
             } else {
                 // A new leader gives every lease its full time, so one that it does not know yet needs no renewal.
                 drop(self.heartbeats.registered(*service, instance));
                 false
             };
-            if unavailable {
+            if is_left {
                 left.push(kept);
             }
         }
@@ -97,5 +99,48 @@ impl BeatDelivery {
         };
         let kept = self.line.kept().take(CHUNK);
         stream::iter(kept).map(send).buffer_unordered(AT_ONCE).filter_map(async |left| left).collect().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::Request;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::model::name::InstanceName;
+    use crate::model::ports::{AlwaysLeads, Beat, BeatStatus, Heard};
+    use crate::telemetry::metrics::Metrics;
+
+    /// A prober that answers every heartbeat so.
+    struct Answers(Result<Heard, BeatError>);
+
+    impl Heartbeats for Answers {
+        fn beat(&self, _: Uuid, _: &InstanceName, _: Beat) -> Result<Heard, BeatError> {
+            self.0.clone()
+        }
+
+        fn registered(&self, _: Uuid, _: &InstanceName) -> Result<Heard, BeatError> {
+            self.0.clone()
+        }
+    }
+
+    /// Whether a heartbeat is kept on after the prober answered so.
+    fn is_kept(answer: Result<Heard, BeatError>) -> bool {
+        let line = LeaderLine::new(|| None, Arc::default(), None, Metrics::default()).expect("a client");
+        let beat = Some(Beat { status: BeatStatus::Fail, note: None });
+        let (service, instance) = (Uuid::nil(), InstanceName::default());
+        let kept = PassedBeat { service, instance, beat, request: Request::new(Bytes::new()) };
+        line.kept().keep(kept).expect("room");
+        !BeatDelivery::new(line, Arc::new(AlwaysLeads), Arc::new(Answers(answer))).deliver_here().is_empty()
+    }
+
+    #[test]
+    fn a_heartbeat_that_the_prober_cannot_take_yet_is_kept_on() {
+        assert!(is_kept(Err(BeatError::Unavailable)));
+        assert!(is_kept(Err(BeatError::Busy { retry_after_seconds: 1 })), "its status is not taken yet");
+        assert!(!is_kept(Err(BeatError::NotFound)));
+        assert!(!is_kept(Ok(Heard { ttl: Duration::from_secs(30) })));
     }
 }

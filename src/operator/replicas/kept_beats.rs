@@ -72,10 +72,14 @@ impl KeptBeats {
         Ok(())
     }
 
-    /// Keeps one again that could not be delivered, unless there is a newer one or its time is over.
+    /// Keeps one again that could not be delivered, unless there is a newer one that says as much, or its time is over.
     pub(super) fn put_back(&self, kept: KeptBeat) {
         let key = kept.key();
-        self.change(|beats| beats.by_instance.contains_key(&key) || kept.ends <= Instant::now() || beats.keep(kept));
+        self.change(|beats| match beats.remove(&key) {
+            Some(newer) if kept.ends <= Instant::now() || !newer.says_less_than(&kept) => beats.keep(newer),
+            Some(newer) => beats.keep(KeptBeat { ends: newer.ends.max(kept.ends), ..kept }),
+            None => kept.ends > Instant::now() && beats.keep(kept),
+        });
     }
 
     /// Takes up to `most` of them; those whose time is over are dropped.
@@ -105,10 +109,8 @@ impl Beats {
     /// Whether there was room.
     fn keep(&mut self, kept: KeptBeat) -> bool {
         let key = kept.key();
-        // A register call that repeats what is registered does not say how the program is.
-        let says_less = |older: &KeptBeat| kept.beat.beat.is_none() && older.beat.beat.is_some();
         let kept = match self.remove(&key) {
-            Some(older) if says_less(&older) => KeptBeat { ends: kept.ends, ..older },
+            Some(older) if kept.says_less_than(&older) => KeptBeat { ends: kept.ends, ..older },
             _ => kept,
         };
         if !self.has_room(&kept) {
@@ -143,6 +145,11 @@ impl Beats {
 }
 
 impl KeptBeat {
+    /// A register call that repeats what is registered does not say how the program is.
+    fn says_less_than(&self, other: &Self) -> bool {
+        self.beat.beat.is_none() && other.beat.beat.is_some()
+    }
+
     fn key(&self) -> BeatKey {
         (self.beat.service, self.beat.instance.clone())
     }
@@ -204,6 +211,27 @@ mod tests {
         assert!(kept.is_empty());
         kept.put_back(KeptBeat { beat: beat("a", None, 0), ends: Instant::now() });
         assert!(kept.is_empty(), "its time is over");
+    }
+
+    #[test]
+    fn a_status_that_comes_back_outlasts_a_newer_renewal() {
+        let kept = KeptBeats::new(Metrics::default());
+        kept.keep(beat("a", Some(BeatStatus::Fail), 0)).expect("room");
+        let failed = kept.take(1).pop().expect("one");
+        kept.keep(beat("a", None, 0)).expect("room");
+        let renewed = kept.take(1).pop().expect("one");
+        let (older, newer) = (failed.ends, renewed.ends);
+        kept.put_back(renewed);
+        kept.put_back(failed);
+        let left = kept.take(usize::MAX);
+        let found: Vec<_> = left.iter().map(|one| (one.beat.beat.as_ref().map(|beat| beat.status), one.ends)).collect();
+        assert!(older < newer);
+        assert_eq!(found, [(Some(BeatStatus::Fail), newer)], "for as long as the renewal");
+
+        kept.keep(beat("a", None, 0)).expect("room");
+        let over = KeptBeat { beat: beat("a", Some(BeatStatus::Fail), 0), ends: Instant::now() };
+        kept.put_back(over);
+        assert_eq!(statuses(&kept), [("a".to_owned(), None)], "one whose time is over does not come back");
     }
 
     #[test]

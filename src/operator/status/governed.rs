@@ -11,7 +11,7 @@ pub(super) const POLICY_APPLIED: &str = "PolicyApplied";
 
 /// The condition. What a policy refuses is a problem of the object, so `Accepted` says that.
 pub(super) fn condition(input: &StatusInput<'_>) -> Option<Condition> {
-    let Governed { names, limited } = input.parsed.governed.as_ref()?;
+    let Governed { names, limited, .. } = input.parsed.governed.as_ref()?;
     let mut message = match &names[..] {
         [one] => format!("the NamespacePolicy {one} applies here"),
         all => format!("the NamespacePolicies {} apply here", all.join(", ")),

@@ -6,7 +6,6 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::name::Namespace;
 use crate::model::outcome::{Health, Reason};
 use crate::model::ports::AddressGate;
 use crate::model::service::InstanceId;
@@ -53,17 +52,9 @@ fn service(parsed: &ParsedService, verdicts: &[Verdict]) -> Option<Service> {
         let new = Instance::new(id, name, spec, (health, reason), UnixMs(NOW.0 + since));
         Instance { owner: i.owner.clone(), created_at: NOW, drain: i.drain.clone(), ..new }
     };
-    Some(Service {
-        id: mirrored.id,
-        key: crate::model::name::ServiceKey::new(&Namespace::default(), &"a".parse().expect("a label")),
-        source: mirrored.source,
-        registered_at: NOW,
-        updated_at: NOW,
-        revision: 1,
-        sequence: 1,
-        unreported: None,
-        instances: (0..).zip(mirrored.instances.iter().zip(verdicts)).map(instance).collect(),
-    })
+    let instances = (0..).zip(mirrored.instances.iter().zip(verdicts)).map(instance).collect();
+    let (id, source) = (mirrored.id, mirrored.source);
+    Some(Service { id, source, registered_at: NOW, updated_at: NOW, ..Service::sample("a", instances) })
 }
 
 fn status_of(object: &ServiceResource, verdicts: &[Verdict], now: UnixMs) -> ServiceStatus {

@@ -1,4 +1,4 @@
-//! Failed writes: when each may be tried again, and what to log, once.
+//! Failed writes: which wait, for how long, and what to log, once.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -9,11 +9,22 @@ use crate::model::name::ServiceKey;
 
 /// Pauses for one object.
 const OBJECT_PAUSES: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(5));
+/// Pauses for one object about which no answer comes: perhaps none comes about any.
+const UNANSWERED_PAUSES: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
+/// Pauses of all writes while the Kubernetes API accepts none.
+const OUTAGE_PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
+
+const FORBIDDEN: &str = "this ServiceAccount may not patch services.portolan.dev/status";
+const GRANT: &str = "give it that verb (the role in deploy/); this is tried again";
 
 /// Only for known objects, so bounded by their number.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Failures {
     of: HashMap<ServiceKey, Failure>,
+    pauses: Backoff,
+    paused_until: Option<Instant>,
+    /// Whether any write succeeded.
+    has_written: bool,
     /// What was last logged for all of them together.
     warned: Option<&'static str>,
 }
@@ -21,8 +32,22 @@ pub(super) struct Failures {
 #[derive(Debug)]
 struct Failure {
     revision: u64,
+    cause: Cause,
     until: Instant,
     backoff: Backoff,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    Refused,
+    Forbidden,
+    Unanswered,
+}
+
+impl Default for Failures {
+    fn default() -> Self {
+        Self { of: HashMap::new(), pauses: OUTAGE_PAUSES, paused_until: None, has_written: false, warned: None }
+    }
 }
 
 impl Failures {
@@ -31,11 +56,23 @@ impl Failures {
         self.of.get(key).filter(|failure| failure.revision == revision).map(|failure| failure.until)
     }
 
-    /// A write succeeded.
+    /// Until when all must wait.
+    pub(super) fn paused_until(&self) -> Option<Instant> {
+        self.paused_until
+    }
+
+    /// A write of `key` succeeded.
     pub(super) fn forget(&mut self, key: &ServiceKey) {
         self.of.remove(key);
+        self.pauses.reset();
+        self.has_written = true;
         if self.warned.take().is_some() {
             tracing::info!("status is written again");
+        }
+        let before = self.of.len();
+        self.of.retain(|other, failure| !failure.is_forbidden_in(other, key));
+        if self.of.len() < before {
+            tracing::info!("status is written again in namespace {}", key.namespace());
         }
     }
 
@@ -45,29 +82,48 @@ impl Failures {
             self.of.remove(key);
             return;
         };
-        let is_new = self.wait(key, revision).is_none();
         match outcome {
-            WriteOutcome::UpToDate | WriteOutcome::NotLeading | WriteOutcome::Written(_) | WriteOutcome::Conflict => return,
-            WriteOutcome::Refused(why) if is_new => tracing::warn!(
-                "the Kubernetes API refuses the status of {key}, so the status stays as it is until the object changes; compare it with \
-                    `kubectl explain \
-                 services.portolan.dev`, and the CRD with `portolan crd`: {why}"
-            ),
-            WriteOutcome::Forbidden(why) => self.warn("forbidden", || {
-                format!(
-                    "this ServiceAccount may not patch services.portolan.dev/status; give it that verb (the role in deploy/); this is \
-                     tried again: {why}"
-                )
-            }),
-            WriteOutcome::Unavailable(why) => self.warn("away", || format!("status cannot be written now; this is tried again: {why}")),
-            WriteOutcome::Refused(_) | WriteOutcome::Gone => {}
+            WriteOutcome::UpToDate | WriteOutcome::NotLeading | WriteOutcome::Written(_) | WriteOutcome::Conflict => {}
+            WriteOutcome::Gone => self.delay((key, revision), Cause::Refused, now),
+            WriteOutcome::Refused(why) => {
+                if self.wait(key, revision).is_none() {
+                    tracing::warn!(
+                        "the Kubernetes API refuses the status of {key}; this is tried again, with growing pauses. If its CRD is of another \
+                         version, `portolan crd` prints the right one: {why}"
+                    );
+                }
+                self.delay((key, revision), Cause::Refused, now);
+            }
+            WriteOutcome::Unanswered(why) => {
+                if !self.of.values().any(|failure| failure.cause == Cause::Unanswered) {
+                    tracing::warn!("the status of {key} cannot be written now; this is tried again: {why}");
+                }
+                self.delay((key, revision), Cause::Unanswered, now);
+            }
+            // What was allowed elsewhere is forbidden in some namespaces only.
+            WriteOutcome::Forbidden(why) if self.has_written => {
+                if !self.of.iter().any(|(other, failure)| failure.is_forbidden_in(other, key)) {
+                    tracing::warn!("{FORBIDDEN} in namespace {}; {GRANT}: {why}", key.namespace());
+                }
+                self.delay((key, revision), Cause::Forbidden, now);
+            }
+            WriteOutcome::Forbidden(why) => self.pause("forbidden", now, || format!("{FORBIDDEN}; {GRANT}: {why}")),
+            WriteOutcome::Unavailable(why) => {
+                self.pause("away", now, || format!("status cannot be written now; this is tried again: {why}"));
+            }
         }
-        let mut backoff = self.of.remove(key).map_or(OBJECT_PAUSES, |failure| failure.backoff);
-        let until = now + backoff.next();
-        self.of.insert(key.clone(), Failure { revision, until, backoff });
     }
 
-    fn warn(&mut self, what: &'static str, line: impl FnOnce() -> String) {
+    fn delay(&mut self, (key, revision): (&ServiceKey, u64), cause: Cause, now: Instant) {
+        let fresh = if cause == Cause::Unanswered { UNANSWERED_PAUSES } else { OBJECT_PAUSES };
+        let known = self.of.remove(key).filter(|failure| failure.cause == cause);
+        let mut backoff = known.map_or(fresh, |failure| failure.backoff);
+        let until = now + backoff.next();
+        self.of.insert(key.clone(), Failure { revision, cause, until, backoff });
+    }
+
+    fn pause(&mut self, what: &'static str, now: Instant, line: impl FnOnce() -> String) {
+        self.paused_until = Some(now + self.pauses.next());
         if self.warned != Some(what) {
             tracing::warn!("{}", line());
             self.warned = Some(what);
@@ -75,14 +131,25 @@ impl Failures {
     }
 }
 
+impl Failure {
+    /// Whether this failure, of `object`, is for want of a right in the namespace of `key`.
+    fn is_forbidden_in(&self, object: &ServiceKey, key: &ServiceKey) -> bool {
+        self.cause == Cause::Forbidden && object.namespace() == key.namespace()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn key(namespace: &str, name: &str) -> ServiceKey {
+        ServiceKey::new(&namespace.parse().expect("a name"), &name.parse().expect("a name"))
+    }
+
     #[test]
     fn a_refused_object_waits_until_it_is_changed() {
         let (mut failures, now) = (Failures::default(), Instant::now());
-        let key = ServiceKey::new(&"shop".parse().expect("a name"), &"cart".parse().expect("a name"));
+        let key = key("shop", "cart");
         let refused = WriteOutcome::Refused("too long".into());
         failures.note(&key, Some(7), &refused, now);
         let first = failures.wait(&key, 7).expect("it waits");
@@ -92,7 +159,51 @@ mod tests {
         }
         let later = failures.wait(&key, 7).expect("it waits");
         assert!(first <= now + Duration::from_secs(1) && later >= now + Duration::from_secs(150), "it waits longer");
+        assert_eq!(failures.paused_until(), None, "others do not");
         failures.note(&key, None, &WriteOutcome::Gone, now);
         assert_eq!(failures.wait(&key, 7), None, "nothing is kept of what is gone");
+    }
+
+    #[test]
+    fn an_outage_delays_all_and_none_for_long() {
+        let (mut failures, now) = (Failures::default(), Instant::now());
+        let key = key("shop", "cart");
+        for _ in 0..12 {
+            failures.note(&key, Some(7), &WriteOutcome::Unavailable("etcd is away".into()), now);
+        }
+        let paused = failures.paused_until().expect("a pause");
+        assert!(paused > now + Duration::from_secs(4) && paused <= now + Duration::from_secs(10), "{:?}", paused - now);
+        assert_eq!(failures.wait(&key, 7), None, "it is written as soon as any is");
+    }
+
+    #[test]
+    fn an_object_without_an_answer_delays_no_other() {
+        let (mut failures, now) = (Failures::default(), Instant::now());
+        let key = key("shop", "cart");
+        for _ in 0..12 {
+            failures.note(&key, Some(7), &WriteOutcome::Unanswered("no answer".into()), now);
+        }
+        assert_eq!(failures.paused_until(), None);
+        let until = failures.wait(&key, 7).expect("it waits");
+        assert!(until > now + Duration::from_secs(14) && until <= now + Duration::from_secs(30), "{:?}", until - now);
+    }
+
+    #[test]
+    fn a_right_that_lacks_in_one_namespace_delays_that_namespace_until_it_is_given() {
+        let (mut failures, now) = (Failures::default(), Instant::now());
+        let (cart, user, bank) = (key("shop", "cart"), key("shop", "user"), key("bank", "teller"));
+        let forbidden = WriteOutcome::Forbidden("cannot patch resource".into());
+        failures.note(&cart, Some(7), &forbidden, now);
+        assert!(failures.paused_until().is_some(), "perhaps it lacks in all");
+        assert_eq!(failures.wait(&cart, 7), None);
+        let mut failures = Failures::default();
+        failures.forget(&bank);
+        failures.note(&cart, Some(7), &forbidden, now);
+        failures.note(&user, Some(7), &forbidden, now);
+        assert_eq!(failures.paused_until(), None, "it is there in another");
+        failures.forget(&bank);
+        assert!(failures.wait(&cart, 7).is_some());
+        failures.forget(&user);
+        assert_eq!(failures.wait(&cart, 7), None, "what was allowed once is allowed for all of the namespace");
     }
 }

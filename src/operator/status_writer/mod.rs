@@ -27,7 +27,6 @@ use tokio_util::sync::CancellationToken;
 pub use write::FIELD_MANAGER;
 
 use crate::catalog::Catalog;
-use crate::model::backoff::Backoff;
 use crate::model::name::ServiceKey;
 use crate::model::ports::Leadership;
 use crate::model::time::UnixMs;
@@ -54,8 +53,6 @@ const CHUNK: usize = 128;
 const TICK: Duration = Duration::from_millis(100);
 /// Time for a first verdict, so that one write reports it together with the new spec.
 const SETTLE: Duration = Duration::from_millis(250);
-/// Pauses of all writes while the Kubernetes API accepts none.
-const OUTAGE_PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
 
 /// The task that writes status.
 pub struct StatusTask {
@@ -70,8 +67,6 @@ pub struct StatusTask {
     busy: HashSet<ServiceKey>,
     failures: Failures,
     drain_ends: DrainEnds,
-    pauses: Backoff,
-    paused_until: Option<Instant>,
     leads: bool,
 }
 
@@ -97,8 +92,6 @@ impl StatusTask {
             busy: HashSet::new(),
             failures: Failures::default(),
             drain_ends: DrainEnds::default(),
-            pauses: OUTAGE_PAUSES,
-            paused_until: None,
             leads: false,
         }
     }
@@ -194,7 +187,7 @@ impl StatusTask {
     }
 
     fn may_write(&self, now: Instant) -> bool {
-        self.writes.len() < MAX_WRITES && self.paused_until.is_none_or(|until| until <= now)
+        self.writes.len() < MAX_WRITES && self.failures.paused_until().is_none_or(|until| until <= now)
     }
 
     fn start(&mut self, now: Instant) {
@@ -211,7 +204,7 @@ impl StatusTask {
             return None;
         }
         let first = if self.queue.is_ready(now) { Some(now) } else { self.queue.next_due() }?;
-        let paused = self.paused_until.unwrap_or(now);
+        let paused = self.failures.paused_until().unwrap_or(now);
         Some(first.max(paused).max(now + self.bucket.wait(now)))
     }
 
@@ -220,20 +213,9 @@ impl StatusTask {
         if let Some(result) = outcome.label() {
             self.metrics.cluster.status_written(result);
         }
-        match outcome {
-            WriteOutcome::Written(written) => {
-                self.failures.forget(&key);
-                self.pauses.reset();
-                self.events.transitions(&written.observed, &written.status);
-            }
-            WriteOutcome::Forbidden(_) | WriteOutcome::Unavailable(_) => {
-                self.paused_until = Some(Instant::now() + self.pauses.next());
-            }
-            WriteOutcome::UpToDate
-            | WriteOutcome::NotLeading
-            | WriteOutcome::Conflict
-            | WriteOutcome::Gone
-            | WriteOutcome::Refused(_) => {}
+        if let WriteOutcome::Written(written) = outcome {
+            self.failures.forget(&key);
+            self.events.transitions(&written.observed, &written.status);
         }
         let ingest = &self.writer.ingest;
         let known = ingest.known(&key).or_else(|| ingest.known_aside(&key));

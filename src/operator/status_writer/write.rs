@@ -15,6 +15,8 @@ use crate::model::ports::Leadership;
 use crate::model::text;
 use crate::operator::crd::{ServiceResource, ServiceStatus};
 use crate::operator::ingest::{Ingest, IngestError, ObservedObject};
+use crate::operator::kubernetes::outage::concerns_all;
+use crate::operator::kubernetes::rights::lacks_rights;
 use crate::operator::publish::Publications;
 use crate::operator::read::raw::RawObject;
 use crate::operator::replicas::installs::Installs;
@@ -58,11 +60,13 @@ pub(super) enum WriteOutcome {
     Conflict,
     /// The object does not exist any more.
     Gone,
-    /// 403.
+    /// This program lacks the right.
     Forbidden(String),
-    /// 422 and other answers that a repetition does not change.
+    /// What concerns this object alone.
     Refused(String),
-    /// No answer, or one that a repetition may change.
+    /// No answer came in time. Perhaps a webhook that is asked about some objects only hangs.
+    Unanswered(String),
+    /// What concerns all writes.
     Unavailable(String),
 }
 
@@ -83,7 +87,7 @@ impl WriteOutcome {
             Self::Gone => "gone",
             Self::Forbidden(_) => "forbidden",
             Self::Refused(_) => "refused",
-            Self::Unavailable(_) => "away",
+            Self::Unanswered(_) | Self::Unavailable(_) => "away",
         })
     }
 }
@@ -110,7 +114,8 @@ impl StatusWriter {
         }
         match self.ask(request).await {
             Ok(raw) => {
-                let stored = raw.status().is_some_and(|stored| status::same(stored, &status));
+                // A status that says nothing is none.
+                let stored = raw.status().map_or_else(|| !status.is_written(), |stored| status::same(stored, &status));
                 self.ingest_answer(raw).await?;
                 Ok(if stored {
                     WriteOutcome::Written(Box::new(Written { observed, status }))
@@ -126,7 +131,7 @@ impl StatusWriter {
     async fn ask(&self, request: http::Request<Vec<u8>>) -> Result<RawObject, WriteOutcome> {
         match timeout(ANSWER_TIMEOUT, self.client.request::<RawObject>(request)).await {
             Ok(answer) => answer.map_err(outcome_of),
-            Err(_) => Err(WriteOutcome::Unavailable(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()))),
+            Err(_) => Err(WriteOutcome::Unanswered(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()))),
         }
     }
 
@@ -185,11 +190,38 @@ fn outcome_of(error: kube::Error) -> WriteOutcome {
             match status.code {
                 409 => WriteOutcome::Conflict,
                 404 => WriteOutcome::Gone,
-                403 => WriteOutcome::Forbidden(why),
-                401 | 429 | 500.. => WriteOutcome::Unavailable(why),
+                403 if lacks_rights(&status.message) => WriteOutcome::Forbidden(why),
+                _ if concerns_all(&status) => WriteOutcome::Unavailable(why),
                 _ => WriteOutcome::Refused(why),
             }
         }
         error => WriteOutcome::Unavailable(text::escape(&error.to_string(), MAX_TEXT)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_says_whom_it_concerns() {
+        let forbidden =
+            "services.portolan.dev \"cart\" is forbidden: User \"a\" cannot patch resource \"services/status\"";
+        let frozen = "services.portolan.dev \"cart\" is forbidden: ValidatingAdmissionPolicy 'freeze' denied request";
+        for (code, message, label) in [
+            (401, "", "away"),
+            (403, forbidden, "forbidden"),
+            (403, frozen, "refused"),
+            (404, "", "gone"),
+            (409, "", "conflict"),
+            (422, "", "refused"),
+            (500, "etcdserver: leader changed", "away"),
+            (500, "failed calling webhook", "refused"),
+            (503, "", "away"),
+        ] {
+            let status = json!({ "status": "Failure", "reason": "", "code": code, "message": message });
+            let outcome = outcome_of(kube::Error::Api(serde_json::from_value(status).expect("a status")));
+            assert_eq!(outcome.label(), Some(label), "{code}: {outcome:?}");
+        }
     }
 }

@@ -45,6 +45,8 @@ pub struct DialSettings {
     /// Most sockets of this machine in TIME_WAIT: beyond that, a connection that the peer does not close is reset. Linux has about 28,000
     /// ports to dial from.
     pub time_wait: u32,
+    /// Most connections at once that open beside the first ones of their probes: of a name's addresses, up to four are dialled at once.
+    pub spare_connections: usize,
     /// Where full caches are counted.
     pub metrics: Metrics,
 }
@@ -58,6 +60,7 @@ impl Default for DialSettings {
             resolver: ResolverSettings::default(),
             lookups: MAX_LOOKUPS,
             time_wait: 4096,
+            spare_connections: 128,
             metrics: Metrics::default(),
         }
     }
@@ -89,9 +92,10 @@ impl Dialer {
     }
 
     fn over(settings: DialSettings, network: Option<Arc<dyn Network>>) -> Self {
-        let DialSettings { policy, ca_dir, objects, resolver, lookups, time_wait, metrics } = settings;
+        let DialSettings { policy, ca_dir, objects, resolver, lookups, time_wait, spare_connections, metrics } =
+            settings;
         let names = Names::new(resolver, lookups, metrics.clone());
-        let protocols = Protocols::new(ca_dir, objects, time_wait, metrics);
+        let protocols = Protocols::new(ca_dir, objects, (time_wait, spare_connections), metrics);
         Self(Arc::new(Shared { policy, names, protocols, network }))
     }
 

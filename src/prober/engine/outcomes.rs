@@ -155,11 +155,14 @@ impl Prober {
         }
     }
 
-    /// Handles a check that had no conclusive outcome for too long.
+    /// Handles a check that had no conclusive outcome for too long. If it cannot run, that is why.
     pub(super) fn silent(&mut self, id: CheckId, now: Now) {
         let Some(tracked) = self.targets.get(id) else { return };
-        let step = step(&tracked.state, &tracked.timing, Event::Silence, now);
-        self.apply(id, step, None, now);
+        let barred = |last: &Arc<Outcome>| last.verdict == Verdict::Inconclusive && last.reason.bars_check();
+        let last = tracked.last.clone().filter(barred);
+        let event = last.as_deref().map_or(Event::Silence, Event::Probe);
+        let step = step(&tracked.state, &tracked.timing, event, now);
+        self.apply(id, step, last.as_deref().map(|last| last.message.as_str()), now);
     }
 
     /// Lets a fall happen that the guard withheld.

@@ -57,6 +57,7 @@ impl Prober {
         let Some(id) = self.lease_of(report) else { return };
         let now = self.now_for_leases();
         let Some(tracked) = self.targets.get_mut(id) else { return };
+        tracked.failed_before_s = 0;
         let lapsed = std::mem::take(&mut tracked.lapsed);
         if lapsed && let Some(lease) = tracked.lease() {
             let due = lease.expires();

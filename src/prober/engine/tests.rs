@@ -5,16 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use super::Prober;
 use crate::catalog::{Entry, LastCheck};
 use crate::model::health::{Event, step};
-use crate::model::name::{Namespace, ServiceKey};
 use crate::model::outcome::{Health, Outcome, Reason, Stage, Timings, Verdict};
 use crate::model::ports::AlwaysLeads;
-use crate::model::service::{CheckId, Instance, InstanceId, InstanceSpec, Service, Source};
-use crate::model::time::{Clock, UnixMs};
+use crate::model::service::{CheckId, Instance, InstanceId, InstanceSpec, Service};
+use crate::model::time::{Clock, Now, UnixMs};
 use crate::model::url::EndpointUrl;
 use crate::prober::targets::{ProbePhase, Run};
 use crate::prober::{DialSettings, Dialer, ProberSettings};
@@ -57,17 +55,8 @@ fn service(revision: u64, instances: &[&str]) -> Service {
         let (id, name) = (InstanceId(number), name.parse().expect("a name"));
         Instance::new(id, name, Arc::clone(&spec), (Health::Unknown, Reason::Probing), at)
     };
-    Service {
-        id: Uuid::from_u128(1),
-        key: ServiceKey::new(&Namespace::default(), &"user".parse().expect("a name")),
-        source: Source::Rest,
-        registered_at: at,
-        updated_at: at,
-        revision,
-        sequence: revision,
-        unreported: None,
-        instances: (1..).zip(instances).map(instance).collect(),
-    }
+    let instances = (1..).zip(instances).map(instance).collect();
+    Service { registered_at: at, updated_at: at, revision, sequence: revision, ..Service::sample("user", instances) }
 }
 
 fn outcome(verdict: Verdict, reason: Reason) -> Outcome {
@@ -121,6 +110,25 @@ async fn a_fall_that_was_withheld_names_what_failed() {
     prober.release(id, prober.clock.now());
     let state = &prober.targets.get(id).expect("tracked").state;
     assert_eq!((state.health(), state.reason()), (Health::Unhealthy, Reason::ConnectRefused));
+}
+
+#[tokio::test]
+async fn silence_of_a_check_that_cannot_run_is_explained_by_what_bars_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut prober = prober(&folder);
+    prober.follow(&[entry()]);
+    let id = CheckId::plain(1);
+    for (last, reason) in [(Reason::CaUnavailable, Reason::CaUnavailable), (Reason::ResolverDown, Reason::Unproven)] {
+        let now = prober.clock.now();
+        prober.judge(id, outcome(Verdict::Pass, Reason::Passed), now.steady, now);
+        prober.judge(id, outcome(Verdict::Inconclusive, last), now.steady, now);
+        let tracked = prober.targets.get(id).expect("tracked");
+        assert_eq!(tracked.state.health(), Health::Healthy);
+        let late = Now { steady: tracked.state.unproven_at(&tracked.timing), ..now };
+        prober.silent(id, late);
+        let state = &prober.targets.get(id).expect("tracked").state;
+        assert_eq!((state.health(), state.reason()), (Health::Unknown, reason));
+    }
 }
 
 #[tokio::test]

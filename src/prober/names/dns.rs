@@ -20,6 +20,8 @@ use super::resolv_conf::Config;
 
 /// How long a server may stay silent while there is another try.
 const PATIENCE: Duration = Duration::from_millis(1500);
+/// How long a server must have been asked in vain to count as silent when its asker gives up: many probes have less time than [`PATIENCE`].
+const SILENT_AFTER: Duration = Duration::from_millis(500);
 /// How long to wait for the other address family once one has answered.
 const OTHER_FAMILY: Duration = Duration::from_millis(500);
 /// How long a server that was silent comes last.
@@ -94,6 +96,23 @@ impl Question {
     }
 }
 
+/// A server that is being asked.
+struct Asking<'a> {
+    client: &'a Client,
+    server: usize,
+    since: Instant,
+    /// Whether it has answered something, or had all of its time.
+    done: bool,
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        if !self.done && self.since.elapsed() >= SILENT_AFTER {
+            self.client.note(self.server, false);
+        }
+    }
+}
+
 impl Client {
     pub(crate) fn new(config: Config) -> Self {
         let silent = Mutex::new(vec![None; config.servers.len()]);
@@ -142,19 +161,26 @@ impl Client {
         let Some(address) = self.config.servers.get(server) else { return };
         let mut open: Vec<_> = questions.iter_mut().filter(|question| !question.conclusive()).collect();
         let size = if self.config.single { 1 } else { open.len().max(1) };
+        let mut asking = Asking { client: self, server, since: Instant::now(), done: false };
         for questions in open.chunks_mut(size) {
+            asking.since = Instant::now();
             for question in questions.iter_mut() {
                 question.answer = None;
             }
             if !self.config.tcp {
                 // What failed stays open, and the next server is asked.
-                drop(over_udp(*address, name, questions, until).await);
+                drop(over_udp(*address, name, questions, until, &mut asking.done).await);
             }
             if self.config.tcp || questions.iter().any(|question| question.answer == Some(Answer::Truncated)) {
-                drop(timeout_at(until, over_tcp(*address, name, questions)).await);
+                drop(timeout_at(until, over_tcp(*address, name, questions, &mut asking.done)).await);
             }
         }
-        let answered = open.iter().any(|question| question.answer.is_some());
+        asking.done = true;
+        self.note(server, open.iter().any(|question| question.answer.is_some()));
+    }
+
+    /// Notes whether a server answers.
+    fn note(&self, server: usize, answered: bool) {
         if let Some(silent) = self.silent.lock().unwrap_or_else(PoisonError::into_inner).get_mut(server) {
             *silent = (!answered).then(Instant::now);
         }
@@ -188,8 +214,14 @@ fn sum_up(questions: Vec<Question>) -> Result<Resolved, Unresolved> {
     }
 }
 
-/// Sends the questions from their own socket and port, and takes the answers that match them.
-async fn over_udp(server: SocketAddr, name: &Name, questions: &mut [&mut Question], until: Instant) -> io::Result<()> {
+/// Sends the questions from their own socket and port, and takes the answers that match them. Sets `answered` once there is one.
+async fn over_udp(
+    server: SocketAddr,
+    name: &Name,
+    questions: &mut [&mut Question],
+    until: Instant,
+    answered: &mut bool,
+) -> io::Result<()> {
     let any: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind((any, 0)).await?;
     socket.connect(server).await?;
@@ -201,7 +233,7 @@ async fn over_udp(server: SocketAddr, name: &Name, questions: &mut [&mut Questio
     while questions.iter().any(|question| question.answer.is_none()) {
         let Ok(received) = timeout_at(until, socket.recv(&mut buffer)).await else { return Ok(()) };
         let length = received?;
-        take(buffer.get(..length).unwrap_or_default(), name, questions);
+        *answered |= take(buffer.get(..length).unwrap_or_default(), name, questions);
         if questions.iter().any(|question| question.enough()) {
             until = until.min(Instant::now() + OTHER_FAMILY);
         }
@@ -209,7 +241,12 @@ async fn over_udp(server: SocketAddr, name: &Name, questions: &mut [&mut Questio
     Ok(())
 }
 
-async fn over_tcp(server: SocketAddr, name: &Name, questions: &mut [&mut Question]) -> io::Result<()> {
+async fn over_tcp(
+    server: SocketAddr,
+    name: &Name,
+    questions: &mut [&mut Question],
+    answered: &mut bool,
+) -> io::Result<()> {
     let mut stream = TcpStream::connect(server).await?;
     for question in questions.iter_mut().filter(|question| !question.conclusive()) {
         let message = question.message(name)?;
@@ -221,19 +258,19 @@ async fn over_tcp(server: SocketAddr, name: &Name, questions: &mut [&mut Questio
         let length = stream.read_u16().await?;
         let mut answer = vec![0; length.into()];
         stream.read_exact(&mut answer).await?;
-        take(&answer, name, questions);
+        *answered |= take(&answer, name, questions);
     }
     Ok(())
 }
 
-/// Gives an answer to the question that it matches; anything else is ignored.
-fn take(bytes: &[u8], name: &Name, questions: &mut [&mut Question]) {
-    let Some(id) = bytes.first_chunk().map(|id| u16::from_be_bytes(*id)) else { return };
+/// Gives an answer to the question that it matches; anything else is ignored. Returns whether that was a whole answer.
+fn take(bytes: &[u8], name: &Name, questions: &mut [&mut Question]) -> bool {
+    let Some(id) = bytes.first_chunk().map(|id| u16::from_be_bytes(*id)) else { return false };
     let mut open = questions.iter_mut().filter(|question| question.answer.is_none());
-    let Some(question) = open.find(|question| question.id == id) else { return };
+    let Some(question) = open.find(|question| question.id == id) else { return false };
     let Ok(message) = Message::from_vec(bytes) else {
         question.answer = Some(Answer::Error);
-        return;
+        return true;
     };
     let query = message.queries.first();
     let same = query.is_some_and(|query| query.name() == name && query.query_type() == question.kind);
@@ -241,6 +278,7 @@ fn take(bytes: &[u8], name: &Name, questions: &mut [&mut Question]) {
     if message.metadata.message_type == MessageType::Response && (same || refused) {
         question.answer = Some(read(&message, name, question.kind));
     }
+    question.answer.as_ref().is_some_and(|answer| *answer != Answer::Truncated)
 }
 
 fn read(message: &Message, name: &Name, kind: RecordType) -> Answer {

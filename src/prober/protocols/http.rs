@@ -2,7 +2,8 @@
 //!
 //! The answer is read while the request is still being written, and a reset after a whole head changes nothing: the verdict stands once the
 //! head is read. The body is then drained for a moment, so that an ordinary server finishes its answer undisturbed; a body that drips or
-//! never ends changes nothing. Only a check that demands something of the body waits for it: it is kept up to 64 KiB, read, and dropped.
+//! never ends changes nothing. Only a check that wants something of the body waits for it: it is kept up to 64 KiB, read, and dropped.
+//! Where only the version is wanted, the verdict still stands before.
 
 use std::future::poll_fn;
 use std::io;
@@ -124,6 +125,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         if let Some(wrong) = judge_headers(demands, headers) {
             ending = wrong.with_code(code);
         } else if demands.reads_body() {
+            if demands.identity.json.is_empty() {
+                // The body decides nothing, so this stands even if it never ends.
+                trace.judge(ending.clone());
+            }
             // Unlike draining, this may take all the time that the probe has.
             let body = self.collect(left.framing, rest, left).await;
             match judge_body(demands, &body) {

@@ -3,8 +3,9 @@
 //! What was found comes from a peer, so it enters a message only escaped and cut to [`MAX_SHOWN`].
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::http_body::{Collector, MAX_BODY, Progress};
 use super::trace::Ending;
@@ -20,8 +21,8 @@ const MAX_DEPTH: usize = 32;
 
 /// A body as far as demands read it.
 #[derive(Debug)]
-enum Document {
-    Json(Value),
+enum Document<'a> {
+    Json(&'a RawValue),
     /// It is not JSON, and this is why, in words.
     Not(&'static str),
 }
@@ -76,23 +77,20 @@ pub(crate) fn judge_body(demands: &Demands, body: &Collector) -> Result<Option<S
         return Err(wrong(&found, wanted));
     }
     let Document::Json(value) = document else { return Ok(None) };
-    let version = demands.version_from.as_ref().map(|pointer| find(&value, pointer));
+    let version = demands.version_from.as_ref().map(|pointer| find(value, pointer));
     Ok(match version {
         Some(Found::Text(text)) if !text.trim().is_empty() => Some(text::escape(text.trim(), MAX_VERSION - 1)),
         _ => None,
     })
 }
 
-/// Judges the names of a certificate; none if the demanded one is among them.
-pub(crate) fn judge_names(wanted: &str, names: &[String], matches: bool) -> Option<Ending> {
-    if matches {
-        return None;
-    }
+/// The failure of a certificate with these names, the demanded one not among them.
+pub(crate) fn wrong_names(wanted: &str, names: &[String]) -> Ending {
     let found = match names {
         [] => "the server's certificate has no subjectAltName".to_owned(),
         names => format!("the server's certificate is for {}", text::escape(&names.join(", "), MAX_SHOWN)),
     };
-    Some(wrong(&found, wanted))
+    wrong(&found, wanted)
 }
 
 fn quoted(text: &str) -> String {
@@ -109,7 +107,7 @@ fn unreadable(why: &str, pointer: &str, wanted: &str) -> Ending {
     Ending::fail(Reason::WrongIdentity, message)
 }
 
-fn read(body: &Collector) -> Document {
+fn read(body: &Collector) -> Document<'_> {
     match body.progress() {
         Progress::TooLong => Document::Not("the answer is longer than 64 KiB"),
         Progress::Broken => Document::Not("the answer's body is incomplete"),
@@ -118,7 +116,8 @@ fn read(body: &Collector) -> Document {
     }
 }
 
-fn parse(bytes: &[u8]) -> Document {
+fn parse(bytes: &[u8]) -> Document<'_> {
+    let bytes = text::without_byte_order_mark(bytes);
     if depth(bytes) > MAX_DEPTH {
         return Document::Not("the answer is nested deeper than 32 levels");
     }
@@ -142,15 +141,41 @@ fn depth(bytes: &[u8]) -> usize {
     deepest
 }
 
-fn find<'a>(value: &'a Value, pointer: &str) -> Found<'a> {
-    match value.pointer(pointer) {
+/// What stands at a pointer ([RFC 6901](https://www.rfc-editor.org/rfc/rfc6901)). The text is searched, since a parsed number would lose how
+/// it is written.
+fn find<'a>(document: &'a RawValue, pointer: &str) -> Found<'a> {
+    let tokens = match pointer.strip_prefix('/') {
+        Some(tokens) => Some(tokens.split('/')),
+        None if pointer.is_empty() => None,
+        None => return Found::Nothing,
+    };
+    let step = |value, token: &str| member(value, &token.replace("~1", "/").replace("~0", "~"));
+    match tokens.into_iter().flatten().try_fold(document, step) {
+        Some(value) => found(value.get()),
         None => Found::Nothing,
-        Some(Value::String(text)) => Found::Text(Cow::Borrowed(text)),
-        Some(Value::Number(number)) => Found::Text(Cow::Owned(number.to_string())),
-        Some(Value::Bool(truth)) => Found::Text(Cow::Borrowed(if *truth { "true" } else { "false" })),
-        Some(Value::Null) => Found::Other("null"),
-        Some(Value::Array(_)) => Found::Other("a list"),
-        Some(Value::Object(_)) => Found::Other("an object"),
+    }
+}
+
+/// What an object has by this name, or a list at this position.
+fn member<'a>(value: &'a RawValue, token: &str) -> Option<&'a RawValue> {
+    let json = value.get();
+    match json.as_bytes().first()? {
+        b'{' => serde_json::from_str::<HashMap<String, &'a RawValue>>(json).ok()?.remove(token),
+        b'[' => {
+            let position = token.parse::<usize>().ok().filter(|n| n.to_string() == token)?;
+            serde_json::from_str::<Vec<&'a RawValue>>(json).ok()?.get(position).copied()
+        }
+        _ => None,
+    }
+}
+
+fn found(json: &str) -> Found<'_> {
+    match json.as_bytes().first() {
+        Some(b'"') => serde_json::from_str(json).map_or(Found::Other("not a readable text"), Found::Text),
+        Some(b'n') => Found::Other("null"),
+        Some(b'[') => Found::Other("a list"),
+        Some(b'{') => Found::Other("an object"),
+        _ => Found::Text(Cow::Borrowed(json)),
     }
 }
 
@@ -203,6 +228,40 @@ mod tests {
             assert!(message.contains(found), "{message}");
         }
         assert_eq!(judge("", "plain", b"\"plain\""), Ok(None));
+    }
+
+    #[test]
+    fn numbers_stay_as_they_are_written() {
+        for number in ["1.10", "18446744073709551616", "-0", "1E2", "1e999", "0.1000000000000000055511151231257827"] {
+            let answer = format!(r#"{{"a": [ {number} , 1], "v":{number}}}"#);
+            assert_eq!(judge("/a/0", number, answer.as_bytes()), Ok(Some(number.to_owned())), "{number}");
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_skipped() {
+        let answer = [b"\xef\xbb\xbf", &br#"{"a":"b","v":"1"}"#[..]].concat();
+        assert_eq!(judge("/a", "b", &answer), Ok(Some("1".to_owned())));
+        assert!(judge("/a", "b", b"\xef\xbb\xbf").expect_err("nothing").contains("not JSON"));
+    }
+
+    #[test]
+    fn pointers_lead_where_they_would_in_the_parsed_document() {
+        let text = r#" {"":{"":1},"a/b":[{"c":"x"},["\ud83d\ude00"]],"m~n":null,"d":1,"d":2,"e":{"0":true}} "#;
+        let document: &RawValue = serde_json::from_str(text).expect("JSON");
+        let parsed: serde_json::Value = serde_json::from_str(text).expect("JSON");
+        let pointers = "/ // /a~1b /a~1b/0/c /a~1b/1/0 /a~1b/01 /a~1b/+1 /a~1b/2 /a~1b/- /m~0n /m~0n/x /d /d/0 /e/0 /e/00 /a/b a~1b";
+        for pointer in pointers.split(' ').chain([""]) {
+            let there = match parsed.pointer(pointer) {
+                None => Found::Nothing,
+                Some(serde_json::Value::String(text)) => Found::Text(text.into()),
+                Some(serde_json::Value::Null) => Found::Other("null"),
+                Some(serde_json::Value::Array(_)) => Found::Other("a list"),
+                Some(serde_json::Value::Object(_)) => Found::Other("an object"),
+                Some(plain) => Found::Text(plain.to_string().into()),
+            };
+            assert_eq!(find(document, pointer), there, "{pointer}");
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod trace;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::client::TlsStream;
 
@@ -40,18 +41,24 @@ use crate::telemetry::metrics::Metrics;
 pub(crate) struct Protocols {
     tls: Tls,
     time_wait: Arc<TimeWait>,
+    /// For connections that open beside a probe's first one.
+    spare: Semaphore,
 }
 
 impl Protocols {
     /// `ca_dir` has the files that TLS checks name, and `objects` reads the ConfigMaps and Secrets; at most `time_wait` sockets of this machine
-    /// may be in TIME_WAIT.
+    /// may be in TIME_WAIT. At most `spare` connections at once open beside the first ones of their probes.
     pub(crate) fn new(
         ca_dir: Option<PathBuf>,
         objects: Option<Arc<dyn CertificateObjects>>,
-        time_wait: u32,
+        (time_wait, spare): (u32, usize),
         metrics: Metrics,
     ) -> Self {
-        Self { tls: Tls::new(ca_dir, objects, metrics), time_wait: Arc::new(TimeWait::new(time_wait)) }
+        Self {
+            tls: Tls::new(ca_dir, objects, metrics),
+            time_wait: Arc::new(TimeWait::new(time_wait)),
+            spare: Semaphore::new(spare.min(Semaphore::MAX_PERMITS)),
+        }
     }
 
     /// Probes a target. Ends by the deadline. Returns the version that the answer reports, too, where the check reads it.
@@ -68,7 +75,7 @@ impl Protocols {
     }
 
     async fn run(&self, target: &Target, route: &Route<'_>, trace: &mut Trace) {
-        let mut stream = match connect::first(route, &self.time_wait, trace).await {
+        let mut stream = match connect::first(route, &self.time_wait, &self.spare, trace).await {
             Ok(stream) => stream,
             Err(ending) => return trace.judge(ending),
         };
@@ -163,8 +170,8 @@ impl Protocols {
 fn wrong_certificate(demands: &Demands, stream: &TlsStream<Stream>) -> Option<Ending> {
     let wanted = demands.identity.tls_san.as_deref()?;
     let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-    let names = shown.map(|certificate| tls::alt_names(certificate)).unwrap_or_default();
-    identity::judge_names(wanted, &names, names.iter().any(|name| tls::is_name(name, wanted)))
+    let shown = shown.map(AsRef::as_ref).unwrap_or_default();
+    (!tls::has_name(shown, wanted)).then(|| identity::wrong_names(wanted, &tls::alt_names(shown)))
 }
 
 fn late(stage: Stage) -> Ending {

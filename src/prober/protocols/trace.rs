@@ -27,7 +27,7 @@ pub(crate) struct Trace {
 }
 
 /// The verdict on a probe, without its evidence.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Ending {
     /// How the probe counts.
     pub(crate) verdict: Verdict,

@@ -101,7 +101,7 @@ pub(crate) struct Tracked {
     pub(crate) due: UnixMs,
     /// Whether its lease has expired and was not renewed since.
     pub(crate) lapsed: bool,
-    /// How long it had failed without a break when this process began, in seconds; 0 once something passed.
+    /// For how long it had failed without a break when this process began, or a lease's program been silent; in seconds, 0 once that ended.
     pub(crate) failed_before_s: u32,
     pub(crate) phase: ProbePhase,
     /// The address whose queue released it.
@@ -187,7 +187,12 @@ impl Tracked {
         // A clock that was set back while we were away must not silence an instance for longer than its interval.
         self.due = row.next_due.min(now.steady.plus(self.timing.interval));
         if row.state.health() == Health::Unhealthy {
-            self.failed_before_s = u32::try_from(row.state.failing_for().as_secs()).unwrap_or(u32::MAX);
+            let failed = match &self.work {
+                Work::Probe(_) => row.state.failing_for(),
+                // A program that reports its failure is not silent.
+                Work::Lease(_) => row.state.failing_for_only(Reason::LeaseExpired),
+            };
+            self.failed_before_s = u32::try_from(failed.as_secs()).unwrap_or(u32::MAX);
         }
         self.state = row.state.clone().resume(&self.timing, now);
     }
@@ -338,7 +343,7 @@ impl Tracked {
         Some(u32::try_from(part).unwrap_or(u32::MAX))
     }
 
-    /// Subtracts from its silence a time in which it waited for us: for a slot, or for its address's budget.
+    /// Subtracts from its silence a time in which it waited for us: to be queued, for a slot, or for its address's budget.
     pub(crate) fn excuse(&mut self, waited: Duration) {
         let by = waited.min(self.most_excused().saturating_sub(self.excused));
         self.excused += by;
@@ -349,7 +354,9 @@ impl Tracked {
     pub(crate) fn unproven_at(&self, now: UnixMs) -> UnixMs {
         let waits = match self.phase {
             ProbePhase::Queued(since) | ProbePhase::Delayed(_, since) => now.since(since),
-            ProbePhase::Idle | ProbePhase::Running(_) => Duration::ZERO,
+            // After this process was stopped, more may be overdue than one tick queues.
+            ProbePhase::Idle => now.since(self.due),
+            ProbePhase::Running(_) => Duration::ZERO,
         };
         let excused = waits.min(self.most_excused().saturating_sub(self.excused));
         self.state.unproven_at(&self.timing).plus(excused)

@@ -12,6 +12,7 @@ pub(in crate::store) mod file_access;
 mod past;
 mod rows;
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -24,7 +25,9 @@ use crate::model::name::InstanceName;
 use crate::model::ports::ServiceRef;
 use crate::model::probe::ProbeRow;
 use crate::model::service::Service;
+use crate::model::time::UnixMs;
 use crate::store::error::StoreError;
+use crate::store::file::paths::suffixed;
 use crate::store::history::{self, HistoryPage, HistoryQuery};
 use crate::store::schema::codec::{Id, int, is_content};
 use crate::store::schema::meta::{self, Kind, Meta};
@@ -160,6 +163,13 @@ impl FileReader {
     /// Whether a server has the file open.
     pub fn is_served(&self) -> bool {
         crate::store::file::lock::is_held(&self.path)
+    }
+
+    /// When the file or its write-ahead log was last written, as the file system says.
+    pub fn written_at(&self) -> Option<UnixMs> {
+        let files = [self.path.clone(), suffixed(&self.path, "-wal")];
+        let known = files.iter().filter_map(|file| std::fs::metadata(file).ok());
+        known.map(|of| UnixMs(of.mtime().saturating_mul(1000).saturating_add(of.mtime_nsec() / 1_000_000))).max()
     }
 }
 

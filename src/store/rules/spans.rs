@@ -31,6 +31,15 @@ impl Work<'_> {
         steps.extend(service_step(old, new, moment));
         self.writes.extend(steps.into_iter().map(Write::Span));
     }
+
+    /// Marks when a service that is being removed from a mirror went, for its object may come back: its spans end at once.
+    pub(super) fn note_departure(&mut self, service: &Service) {
+        let names = service.instances.iter().map(|instance| Some(instance.name.clone())).chain([None]);
+        let begins = Some((Standing::Unknown, Reason::Probing, CheckName::default()));
+        let now = self.now;
+        let steps = names.map(|instance| SpanChange { instance, begins: begins.clone(), ..ending(service, now) });
+        self.writes.extend(steps.map(Write::Span));
+    }
 }
 
 /// The instance with that name; `position` is where it probably is.

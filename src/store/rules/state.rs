@@ -194,6 +194,9 @@ impl<'a> Work<'a> {
         self.state.snapshot.remove(&service.key);
         self.state.rest -= usize::from(service.source == Source::Rest);
         self.writes.push(Write::DropService(row));
+        if self.state.mirror.is_some() {
+            self.note_departure(service);
+        }
         self.writes.push(Write::EndSpans(service.id, self.now));
         self.moved(service.id, service.key.clone(), true);
     }

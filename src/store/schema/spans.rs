@@ -57,15 +57,26 @@ pub(crate) fn change(db: &Connection, change: &SpanChange) -> rusqlite::Result<(
     let ended = db.prepare_cached(end)?.execute(params![service, name, at, OPEN])?;
     // A first proof of anything but health must not count the time before it as healthy.
     let shortest = if change.begins.is_some() { Duration::from_millis(1) } else { FIRST_PROOF };
-    if let Some(since) = change.unproved_since.filter(|since| ended == 0 && change.at.since(*since) >= shortest) {
-        add(db, change, name, (Standing::Unknown, Reason::Probing, &CheckName::default()), (since.0, at))?;
+    if let Some(since) = change.unproved_since.filter(|_| ended == 0) {
+        // One that was away and is back keeps the record of its time before.
+        let since = not_before_last(db, change, since)?;
+        if change.at.since(since) >= shortest {
+            add(db, change, name, (Standing::Unknown, Reason::Probing, &CheckName::default()), (since.0, at))?;
+        }
     }
     let Some((standing, reason, check)) = &change.begins else { return Ok(()) };
     // The wall clock may have been set back.
-    let last = "SELECT max(ended) FROM span WHERE service = ?1 AND instance = ?2 AND ended < ?3";
-    let last: Option<i64> = db.prepare_cached(last)?.query_row(params![service, name, OPEN], |row| row.get(0))?;
-    add(db, change, name, (*standing, *reason, check), (last.map_or(at, |last| last.max(at)), OPEN))?;
+    let started = not_before_last(db, change, change.at)?;
+    add(db, change, name, (*standing, *reason, check), (started.0, OPEN))?;
     if is_counted(db.last_insert_rowid()) { bound_service(db, change) } else { Ok(()) }
+}
+
+/// `at`, or when the last span of that service or instance ended, if that is later.
+fn not_before_last(db: &Connection, change: &SpanChange, at: UnixMs) -> rusqlite::Result<UnixMs> {
+    let last = "SELECT max(ended) FROM span WHERE service = ?1 AND instance = ?2 AND ended < ?3";
+    let of = params![change.service.as_bytes().as_slice(), change.name(), OPEN];
+    let last: Option<i64> = db.prepare_cached(last)?.query_row(of, |row| row.get(0))?;
+    Ok(last.map_or(at, |last| at.max(UnixMs(last))))
 }
 
 /// Whether the service's rows are counted after this one was added: one row of 64, spread so that no pattern of changes escapes.

@@ -14,7 +14,7 @@ mod recording;
 pub(crate) mod run;
 mod trim;
 mod upkeep;
-mod wall_clock;
+pub(crate) mod wall_clock;
 
 use std::collections::HashMap;
 use std::path::PathBuf;

@@ -1,6 +1,6 @@
 //! Deletes old rows in small batches, inside the writer's transactions.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use crate::model::time::UnixMs;
 use crate::store::schema::codec::int;
@@ -52,17 +52,17 @@ pub(crate) fn surplus(db: &Connection, remembered: u64, bounds: &Bounds) -> rusq
     db.prepare_cached(sql)?.execute([int(excess - 1)]).map(count)
 }
 
-/// Whether the oldest history is too old.
+/// Whether any of the oldest history is too old. Behind rows of a clock that was ahead, which seem young, there may be old ones.
 pub(crate) fn is_aged(db: &Connection, now: UnixMs, bounds: &Bounds) -> rusqlite::Result<bool> {
-    let mut oldest = db.prepare_cached("SELECT at FROM transition ORDER BY id LIMIT 1")?;
-    let at: Option<i64> = oldest.query_row([], |row| row.get(0)).optional()?;
-    Ok(at.is_some_and(|at| at < bounds.oldest(now)))
+    let sql = "SELECT 1 FROM (SELECT at FROM transition ORDER BY id LIMIT ?1) WHERE at < ?2";
+    db.prepare_cached(sql)?.exists(params![int(BITE), bounds.oldest(now)])
 }
 
-/// Deletes the oldest history that is too old, one batch. Returns how many rows it deleted.
+/// Deletes what is too old of the oldest history, one batch. Returns how many rows it deleted. While the clock was behind, rows were written
+/// that seem old after young ones.
 pub(crate) fn aged(db: &Connection, now: UnixMs, bounds: &Bounds) -> rusqlite::Result<u64> {
-    let sql = "DELETE FROM transition WHERE id <=
-        (SELECT max(id) FROM (SELECT id, at FROM transition ORDER BY id LIMIT ?1) WHERE at < ?2)";
+    let sql = "DELETE FROM transition WHERE id IN
+        (SELECT id FROM (SELECT id, at FROM transition ORDER BY id LIMIT ?1) WHERE at < ?2)";
     db.prepare_cached(sql)?.execute(params![int(BITE), bounds.oldest(now)]).map(count)
 }
 

@@ -210,15 +210,40 @@ fn a_refusal_stops_nothing() {
     wait_for(&server, "healthy");
 }
 
+/// A server that wants a token, and one for it.
+fn guarded() -> (Server, Vec<u8>) {
+    let auth = [("ENABLE_AUTH", "true"), ("JWT_SECRET", SECRET), ("PORTOLAN_BIND_ADDRESS", "127.0.0.1")];
+    let mut mint = process();
+    let minted = mint.env("JWT_SECRET", SECRET).args(["token", "--subject", "a"]).output().expect("it runs");
+    (Server::start(&auth), minted.stdout)
+}
+
+#[test]
+fn a_registration_that_could_not_be_renewed_is_removed_at_the_end() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("token");
+    let (server, token) = guarded();
+    std::fs::write(&file, &token).expect("written");
+    let port = free_port();
+    let flags = ["--port", &port.to_string(), "--ttl", "1s", "--token-file", file.to_str().expect("UTF-8")];
+    let mut run = Run::start(&server.url, &flags, &program(port, 1));
+    run.note("registered default/a/");
+    std::fs::write(&file, "").expect("written");
+    run.note("not renewed: ");
+    run.note("not registered: ");
+    std::fs::write(&file, &token).expect("written");
+    run.signal(Signal::TERM);
+    run.note("deregistered");
+    assert_eq!(run.code(), 3);
+    assert_eq!(ended(&server.as_subject("a", &[], &["get", "a"])).0, 4);
+}
+
 #[test]
 fn the_token_of_a_file_is_not_handed_to_the_program() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("token");
-    let auth = [("ENABLE_AUTH", "true"), ("JWT_SECRET", SECRET), ("PORTOLAN_BIND_ADDRESS", "127.0.0.1")];
-    let server = Server::start(&auth);
-    let mut mint = process();
-    let minted = mint.env("JWT_SECRET", SECRET).args(["token", "--subject", "a"]).output().expect("it runs");
-    std::fs::write(&file, minted.stdout).expect("written");
+    let (server, token) = guarded();
+    std::fs::write(&file, token).expect("written");
     let port = free_port();
     let script = format!("env; exec python3 -m http.server {port} --bind 127.0.0.1");
     let flags = ["--port", &port.to_string(), "--token-file", file.to_str().expect("UTF-8")];

@@ -7,6 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{NEVER, PROGRAM, Run, free_port, ignored, program, wait_for};
 use crate::common::{PATIENCE, Server};
+use crate::programs::wait_for as polled;
 
 #[test]
 fn every_signal_is_passed_on_and_a_second_one_too() {
@@ -77,6 +78,36 @@ fn a_key_of_the_terminal_reaches_the_program_once() {
     kill_process(pid, Signal::TERM).expect("it runs");
     until("SIGTERM");
     assert_eq!(child.wait().expect("it ends").exit_code(), 3);
+}
+
+/// Says that it is ready, and at SIGHUP writes that into a file and ends with code 4; by itself it ends some time later.
+const HANGS_UP: &str = r#"
+import os, signal, sys, time
+def heard(number, _):
+    os.write(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT), b"SIGHUP")
+    os._exit(4)
+signal.signal(signal.SIGHUP, heard)
+print("ready", flush=True)
+time.sleep(300)
+"#;
+
+#[test]
+fn a_terminal_that_closes_reaches_the_program() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("heard");
+    let pty = NativePtySystem::default().openpty(PtySize::default()).expect("a terminal");
+    let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_portolan"));
+    command.args(["run", "--name", "a", "--port", "1", "--server", "http://127.0.0.1:9", "--"]);
+    command.args(["python3", "-c", HANGS_UP, file.to_str().expect("UTF-8")]);
+    let mut child = pty.slave.spawn_command(command).expect("it starts");
+    drop(pty.slave);
+    let mut lines = BufReader::new(pty.master.try_clone_reader().expect("a reader")).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("ready")));
+    // With them, the terminal closes.
+    drop((lines, pty.master));
+    let ended = polled("it ends", || child.try_wait().expect("it is ours"));
+    assert_eq!(ended.exit_code(), 4);
+    assert_eq!(std::fs::read_to_string(&file).expect("the program heard of it"), "SIGHUP");
 }
 
 #[test]

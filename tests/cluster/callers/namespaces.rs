@@ -103,26 +103,42 @@ async fn closed_reads_show_the_own_namespace_and_what_rbac_lets_the_account_list
     until("it is served", async || listed(&pod, &token, &stage.shop).await == ["mine"]).await;
     assert_eq!(listed(&pod, &token, "*").await, ["mine"]);
     assert_eq!(listed(&pod, &token, &stage.own).await, [""; 0]);
-    let theirs = stage.service(&stage.own, "theirs").await["metadata"]["uid"].as_str().expect("a uid").to_owned();
+    let uid = async |namespace: &str, name: &str| {
+        stage.service(namespace, name).await["metadata"]["uid"].as_str().expect("a uid").to_owned()
+    };
+    let (theirs, mine) = (uid(&stage.own, "theirs").await, uid(&stage.shop, "mine").await);
     let by_id = format!("/api/v1/services/{theirs}");
     assert_eq!(pod.send_as(&token, Method::GET, &by_id, &Value::Null).await.status, 404);
-    let available = async || {
-        let target = format!("/api/v1/availability?id={theirs}");
+    let available = async |ids: &[&str]| {
+        let target = format!("/api/v1/availability?id={}", ids.join("&id="));
         let answer = pod.send_as(&token, Method::GET, &target, &Value::Null).await;
         let answer: Value = serde_json::from_str(&answer.text).expect("JSON");
         answer["data"].as_array().map_or(0, Vec::len)
     };
-    assert_eq!(available().await, 0);
+    assert_eq!((available(&[&theirs]).await, available(&[&theirs, &mine]).await), (0, 1));
+    let metrics = async |query: &str| {
+        let answer = pod.send_as(&token, Method::GET, &format!("/metrics{query}"), &Value::Null).await;
+        (answer.status.as_u16(), answer.text)
+    };
+    for query in ["", &format!("?namespace={}", stage.shop)] {
+        let (status, text) = metrics(query).await;
+        let allows =
+            format!("kubectl create clusterrolebinding portolan-{}-api --clusterrole=portolan-viewer", stage.shop);
+        assert!(status == 403 && text.contains("insufficient_scope") && text.contains(&allows), "{status} {text}");
+    }
 
     stage.bind_writer().await;
     until("the binding counts", async || listed(&pod, &token, &stage.own).await == ["theirs"]).await;
     assert_eq!(pod.send_as(&token, Method::GET, &by_id, &Value::Null).await.status, 200);
-    assert_eq!(available().await, 1);
+    assert_eq!((available(&[&theirs]).await, available(&[&theirs, &mine]).await), (1, 2));
     assert_eq!(listed(&pod, &token, "*").await, ["mine"], "a right to list everything is another one");
+    assert_eq!(metrics(&format!("?namespace={}", stage.own)).await.0, 403, "they name every service");
     let role = format!("--clusterrole=portolan-writer-{}", stage.own);
     let (name, account) = (format!("api-{}", stage.shop), format!("--serviceaccount={}:api", stage.shop));
     let everywhere = ["create", "clusterrolebinding", &name, &role, &account];
     stage.plane.kubectl().run(&everywhere).await.expect("bound");
     until("it may list everything", async || listed(&pod, &token, "*").await == ["mine", "theirs"]).await;
+    let (status, text) = metrics("").await;
+    assert!(status == 200 && text.contains("portolan_service_instances"), "{status} {text}");
     stage.plane.kubectl().run(&["delete", "clusterrolebinding", &name]).await.expect("unbound");
 }

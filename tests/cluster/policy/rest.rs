@@ -101,6 +101,55 @@ async fn a_registration_beyond_a_policy_is_refused_and_names_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_a_lower_limit_leaves_out_is_refused_and_its_registration_stays_as_it_is() {
+    let plane = shared().await;
+    let installed = install_with(plane, "cluster", &["policy"]).await;
+    let stage = Stage::at(plane, installed.namespace.clone()).await;
+    let listener = Listener::at([127, 0, 0, 1].into()).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = [("PORTOLAN_POLICIES", "true")];
+    let pod = Pod::start_with(folder.path(), &installed.account, &stage.namespace, "portolan-0", &settings).await;
+    until("it is ready", async || pod.is_ready().await).await;
+    let instance = |name: &str| json!({ "name": "late", "instance": name, "base_url": listener.url() });
+    for name in ["a", "b", "c"] {
+        let answer = pod.register(&instance(name)).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    let id = pod.service("late").await.expect("registered")["id"].as_str().expect("an id").to_owned();
+    let drain = format!("/api/v1/services/{id}/instances/c/drain");
+    let drained = pod.send(Method::PUT, &drain, &json!({ "reason": "disk" })).await;
+    assert_eq!(drained.status, 200, "{}", drained.text);
+
+    stage.policy("p", json!({ "checks": { "limits": { "maxInstancesPerService": 2 } } })).await;
+    let shown =
+        async || pod.service("late").await.map_or(0, |service| service["instances"].as_array().map_or(0, Vec::len));
+    until("the policy leaves c out", async || shown().await == 2).await;
+    let spec = async || {
+        let args = ["get", "services.portolan.dev", "late", "-n", &stage.namespace, "-o", "json"];
+        let object: Value = serde_json::from_str(&plane.kubectl().run(&args).await.expect("found")).expect("JSON");
+        (object["metadata"]["generation"].clone(), object["spec"].clone())
+    };
+    let before = spec().await;
+    assert_eq!(before.1["instances"][2]["drain"]["reason"], "disk");
+    let mut changed = instance("c");
+    changed["version"] = "2".into();
+    for call in [instance("c"), instance("c"), changed] {
+        let answer = pod.register(&call).await;
+        let (status, code, _) = refusal(&answer);
+        assert_eq!((status, &*code), (422, "service_full"), "{}", answer.text);
+        assert!(answer.text.contains("maxInstancesPerService"), "{}", answer.text);
+    }
+    assert_eq!(spec().await, before, "nothing was written");
+    let renewed = pod.register(&instance("b")).await;
+    assert_eq!(renewed.status, 200, "{}", renewed.text);
+
+    stage.delete_policy("p").await;
+    until("c is shown again", async || shown().await == 3).await;
+    let service = pod.service("late").await.expect("registered");
+    assert_eq!(service["instances"][2]["drain"]["reason"], "disk", "{service}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_the_rights_nothing_is_registered_and_it_says_what_to_apply() {
     let plane = shared().await;
     let installed = install_with(plane, "cluster", &[]).await;

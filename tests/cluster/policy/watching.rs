@@ -44,6 +44,8 @@ async fn only_selected_namespaces_are_watched_and_labels_count_without_a_restart
     let before = foreign.count();
     own.until_more(3).await;
     assert_eq!(foreign.count(), before, "it is not probed any more");
+    let refused = replica.metric("portolan_status_writes_total{result=\"refused\"}");
+    assert_eq!(refused, 0, "the Kubernetes API took the withdrawal");
     // A change that nobody watches counts once it is watched again.
     other.apply(json!({ "version": "2", "instances": [{ "name": "b", "baseUrl": foreign.url() }] })).await;
     other.label(&format!("{LABEL}=both")).await;

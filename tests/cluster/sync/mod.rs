@@ -6,6 +6,7 @@ mod checks;
 mod drains;
 mod faults;
 mod installs;
+mod refusals;
 pub(crate) mod replica;
 mod reporting;
 mod watching;

@@ -101,7 +101,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $_ := set $settings "PORTOLAN_TLS_KEY" "/etc/portolan/tls/tls.key" -}}
 {{- if .Values.tls.ca -}}{{- $_ := set $settings "PORTOLAN_TLS_PEER_CA" "/etc/portolan/tls/ca.crt" -}}{{- end -}}
 {{- end -}}
-{{- if .Values.metricsPort.enabled -}}{{- $_ := set $settings "PORTOLAN_METRICS_ADDRESS" "0.0.0.0:9464" -}}{{- end -}}
+{{- if .Values.metricsPort.enabled -}}{{- $_ := set $settings "PORTOLAN_METRICS_ADDRESS" "[::]:9464" -}}{{- end -}}
 {{- range $value, $kind := fromYaml (include "portolan.annotated" .) -}}
 {{- if (index $.Values $value).enabled -}}
 {{- if eq $.Values.scope "namespaced" -}}{{- fail (printf "%s.enabled: with scope=namespaced Portolan has no rights to read these objects" $value) -}}{{- end -}}

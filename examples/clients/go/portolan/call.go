@@ -23,7 +23,7 @@ type answer struct {
 	}
 }
 
-var server = cmp.Or(os.Getenv("PORTOLAN_SERVER"), "http://127.0.0.1:8080")
+var server = strings.TrimRight(cmp.Or(os.Getenv("PORTOLAN_SERVER"), "http://127.0.0.1:8080"), "/")
 var client = http.Client{Timeout: 3 * time.Second}
 
 // call returns the answer, with an error unless it is a success.

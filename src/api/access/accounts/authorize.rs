@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use futures::future::try_join_all;
 use http::request::Parts;
 
 use super::Accounts;
@@ -21,16 +22,28 @@ use crate::model::ports::{AccessVerb, AuthorityError, ServiceAccount};
 const AWAY_RETRY: u64 = 5;
 /// The same while it refuses Portolan's questions.
 const REFUSED_RETRY: u64 = 30;
+/// Most namespaces that one request asks about; beyond that, whether its caller may list in all. Each that is refused counts in the limit of
+/// refusals of its account.
+const MAX_ASKED: usize = 8;
 
 /// The services that a request is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::api) enum Place {
     /// None, or not known before its body is read.
     Unknown,
-    /// Those of one namespace.
-    One(Namespace),
+    /// Those of these namespaces, each once.
+    In(Vec<Namespace>),
     /// Those of every namespace that the caller may see.
     All,
+}
+
+impl Place {
+    /// The namespaces that `own` lacks, none of which stands for all.
+    fn lacking(self, own: &Namespaces) -> Vec<Option<Namespace>> {
+        let Self::In(namespaces) = self else { return if self == Self::All { vec![None] } else { Vec::new() } };
+        let lacking: Vec<_> = namespaces.into_iter().filter(|one| !own.contains(one.as_str())).map(Some).collect();
+        if lacking.len() > MAX_ASKED { vec![None] } else { lacking }
+    }
 }
 
 impl Access {
@@ -38,7 +51,7 @@ impl Access {
     /// the namespaces that RBAC allows to the caller's own. Returns at once unless the caller is a ServiceAccount.
     ///
     /// # Errors
-    /// 401 `token_invalid`; 503 `unavailable` or `busy`.
+    /// 401 `token_invalid`; 403 `insufficient_scope` for metrics; 503 `unavailable` or `busy`.
     pub(in crate::api) async fn authorize(
         &self,
         head: &Parts,
@@ -61,17 +74,18 @@ impl Access {
             _ if verb == AccessVerb::List => Need::Read,
             _ => Need::Write,
         };
-        let namespace = match place {
-            Place::One(one) if !principal.namespaces.contains(one.as_str()) => Some(one),
-            Place::All => None,
-            Place::One(_) | Place::Unknown => return Ok(()),
-        };
-        if accounts.allows(&account, (verb, namespace.as_ref()), need).await? {
+        let lacking = place.lacking(&principal.namespaces);
+        let asked = lacking.iter().map(|namespace| accounts.allows(&account, (verb, namespace.as_ref()), need));
+        let allowed = try_join_all(asked).await?;
+        for (namespace, _) in lacking.into_iter().zip(allowed).filter(|(_, allowed)| *allowed) {
             match &namespace {
                 Some(one) => principal.namespaces.add(one),
                 None => principal.namespaces = Namespaces::All,
             }
-            principal.granted = Some((verb, namespace));
+            principal.granted.push((verb, namespace));
+        }
+        if class == RouteClass::Metrics && !principal.reads_all() {
+            return Err(challenges::metrics_of_account(&account));
         }
         Ok(())
     }

@@ -35,7 +35,7 @@ use crate::model::time::{Clock, Now};
 use crate::telemetry::metrics::Metrics;
 use claims::AccountRules;
 use keys::AccountKeys;
-use reviews::{GrantedRight, Reviews};
+use reviews::{GrantedRights, Reviews};
 
 /// Which tokens of ServiceAccounts are accepted.
 #[derive(Debug, Clone, Default)]
@@ -101,13 +101,13 @@ impl Accounts {
         Reviewer(Arc::clone(&self.reviews))
     }
 
-    /// A right that `account` was granted, for an answer that must end with it.
+    /// The rights that `account` was granted, for an answer that must end with any of them.
     pub(super) fn granted(
         &self,
         account: Arc<ServiceAccount>,
-        what: (AccessVerb, Option<Namespace>),
+        rights: &[(AccessVerb, Option<Namespace>)],
     ) -> Arc<dyn Right> {
-        Arc::new(GrantedRight::new(Arc::clone(&self.reviews), account, what))
+        Arc::new(GrantedRights::new(Arc::clone(&self.reviews), account, rights))
     }
 
     /// What the token says, if it was verified before with the keys that are in force.

@@ -232,27 +232,31 @@ fn settled(known: Option<Answer>, enough: Duration) -> Option<bool> {
     (known.age < if known.yes { enough } else { DENIED }).then_some(known.yes)
 }
 
-/// A right of an account that an answer still depends on.
+/// The rights of an account that an answer still depends on.
 #[derive(Debug)]
-pub(super) struct GrantedRight {
+pub(super) struct GrantedRights {
     reviews: Arc<Reviews>,
     account: Arc<ServiceAccount>,
-    question: Question,
+    questions: Vec<Question>,
 }
 
-impl GrantedRight {
+impl GrantedRights {
     pub(super) fn new(
         reviews: Arc<Reviews>,
         account: Arc<ServiceAccount>,
-        (verb, namespace): (AccessVerb, Option<Namespace>),
+        rights: &[(AccessVerb, Option<Namespace>)],
     ) -> Self {
-        let question = Question::Right(account.user(), verb, namespace);
-        Self { reviews, account, question }
+        let user = account.user();
+        let question = |(verb, namespace): &(AccessVerb, Option<Namespace>)| {
+            Question::Right(user.clone(), *verb, namespace.clone())
+        };
+        let questions = rights.iter().map(question).collect();
+        Self { reviews, account, questions }
     }
 }
 
-impl Right for GrantedRight {
+impl Right for GrantedRights {
     fn stands(&self) -> bool {
-        self.reviews.still_allows(&self.account, &self.question)
+        self.questions.iter().all(|question| self.reviews.still_allows(&self.account, question))
     }
 }

@@ -220,7 +220,11 @@ fn head(ask: &Ask) -> Parts {
 }
 
 fn one(namespace: &str) -> Place {
-    Place::One(namespace.parse().expect("a label"))
+    several(&[namespace])
+}
+
+fn several(namespaces: &[&str]) -> Place {
+    Place::In(namespaces.iter().map(|name| name.parse().expect("a label")).collect())
 }
 
 fn drain() -> Ask {

@@ -1,6 +1,9 @@
 //! Web pages of others, and names rebound to loopback.
 
+use http::header::{HeaderMap, HeaderValue, ORIGIN};
+
 use super::*;
+use crate::api::access::browser::BrowserRules;
 
 fn local() -> World {
     World::with(AccessSettings { bound_to_loopback: true, ..settings() }, None)
@@ -59,6 +62,15 @@ fn pages_of_loopback_and_listed_ones_and_programs_may() {
 fn a_token_is_proof_enough_of_a_page() {
     let page = Ask::register().bearer(&token_of(&claims())).header("origin", "https://console.example");
     assert_eq!(World::guarded().code(&page), "admitted");
+}
+
+#[test]
+fn a_refused_page_is_told_what_is_missing() {
+    let headers = HeaderMap::from_iter([(ORIGIN, HeaderValue::from_static("https://console.example"))]);
+    for (guarded, missing) in [(false, "turn auth on"), (true, "send a token")] {
+        let error = BrowserRules { guarded, ..BrowserRules::default() }.origin(&headers).expect_err(missing);
+        assert!(error.message.ends_with(&format!("PORTOLAN_CORS_ORIGINS, or {missing}")), "{}", error.message);
+    }
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use tokio::net::TcpSocket;
+
 use super::*;
 
 #[tokio::test]

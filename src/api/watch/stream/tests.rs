@@ -3,15 +3,13 @@ use std::net::IpAddr;
 use tokio::time::timeout;
 
 use super::*;
-use crate::api::access::{NamespaceFilter, Namespaces, Scopes};
+use crate::api::access::NamespaceFilter;
 use crate::api::http::in_flight::InFlightLimits;
 use crate::api::watch::limiter::{WatchLimiter, WatchLimits};
 use crate::catalog::LastCheck;
-use crate::model::name::Namespace;
 use crate::model::outcome::{Health, Reason};
-use crate::model::service::{Instance, InstanceId, InstanceSpec, Owner, Source};
+use crate::model::service::{Instance, InstanceSpec};
 use crate::model::time::{Clock, Now, UnixMs};
-use crate::model::url::EndpointUrl;
 use crate::telemetry::metrics::Metrics;
 
 const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -77,35 +75,13 @@ fn at(wall: UnixMs) -> Now {
 }
 
 fn principal(open_reads: bool) -> Principal {
-    Principal {
-        owner: Owner::Anonymous,
-        scopes: Scopes { read: true, ..Scopes::default() },
-        namespaces: Namespaces::All,
-        client: CLIENT.into(),
-        authenticated: true,
-        credential: None,
-        account: None,
-        granted: None,
-        open_reads,
-        guarded: true,
-    }
+    Principal { authenticated: true, guarded: true, open_reads, ..Principal::reader() }
 }
 
 fn service(n: u128) -> Arc<Entry> {
-    let url = EndpointUrl::base("http://h").expect("a URL");
-    let spec = Arc::new(InstanceSpec { description: "x".repeat(20_000), ..InstanceSpec::at(url) });
-    let name = "default".parse().expect("a name");
-    let service = Service {
-        id: Uuid::from_u128(n),
-        key: ServiceKey::new(&Namespace::default(), &format!("s{n}").parse().expect("a name")),
-        source: Source::Rest,
-        registered_at: UnixMs(0),
-        updated_at: UnixMs(0),
-        revision: 1,
-        sequence: 1,
-        unreported: None,
-        instances: vec![Instance::new(InstanceId(1), name, spec, (Health::Healthy, Reason::Passed), UnixMs(0))],
-    };
+    let spec = InstanceSpec { description: "x".repeat(20_000), ..InstanceSpec::sample("http://h") };
+    let instance = Instance::sample("default", spec, (Health::Healthy, Reason::Passed));
+    let service = Service { id: Uuid::from_u128(n), ..Service::sample(&format!("s{n}"), vec![instance]) };
     Arc::new(Entry::new(service, LastCheck::default()))
 }
 

@@ -9,6 +9,7 @@ pub mod read;
 mod requests;
 mod sse;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,7 +38,7 @@ const SILENCE_TIMEOUT: Duration = Duration::from_secs(40);
 const HEARD_INTERVAL: Duration = Duration::from_secs(1);
 /// Longest wait for a watch's first byte.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
-/// Requests under way at once.
+/// Requests for data under way at once, and as many operations.
 const MAX_REQUESTS: usize = 16;
 /// Longest cursor that is kept, in bytes.
 const MAX_CURSOR: usize = 256;
@@ -149,7 +150,8 @@ impl Source for ApiSource {
     }
 }
 
-/// Answers requests concurrently, a bounded number at once.
+/// Answers requests concurrently, a bounded number at once. Operations have a bound of their own: a probe may take a minute, and what the screen
+/// shows must not wait for it.
 async fn answer(
     client: Arc<dyn ServerClient>,
     reach: Reach,
@@ -157,15 +159,19 @@ async fn answer(
     events: mpsc::Sender<SourceEvent>,
     retry: Arc<Notify>,
 ) {
-    let mut under_way = JoinSet::new();
+    let (mut under_way, mut operations) = (JoinSet::new(), JoinSet::new());
+    // The console limits their number.
+    let mut waiting = VecDeque::new();
     loop {
         tokio::select! {
             Some(_) = under_way.join_next() => {}
+            Some(_) = operations.join_next() => {}
             request = requests.recv(), if under_way.len() < MAX_REQUESTS => match request {
                 Some(request) => {
                     let (client, events) = (Arc::clone(&client), events.clone());
                     match request {
                         Request::Retry => retry.notify_one(),
+                        Request::Operate(..) => waiting.push_back(requests::answer(client, request, events)),
                         Request::Strips(subject) => drop(under_way.spawn(past::strips(client, subject, events))),
                         Request::Shares(ids) => drop(under_way.spawn(past::shares(client, ids, events))),
                         Request::Outages(window) => {
@@ -176,6 +182,11 @@ async fn answer(
                 }
                 None => return,
             },
+        }
+        while operations.len() < MAX_REQUESTS
+            && let Some(next) = waiting.pop_front()
+        {
+            operations.spawn(next);
         }
     }
 }

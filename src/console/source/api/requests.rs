@@ -12,6 +12,7 @@ use super::ServerClient;
 use super::read::{self, ReadError};
 use crate::console::source::{Done, Operation, Refusal, Request, Showed, SourceEvent};
 use crate::console::text::{format, reason};
+use crate::model::check::ON_DEMAND_TIMEOUT;
 use crate::model::outcome::Verdict;
 use crate::model::text::escape;
 use crate::model::value_error::json_sentence;
@@ -29,14 +30,18 @@ const MAX_OPERATION: usize = 24 << 20;
 /// Largest refusal that is read, in bytes.
 const MAX_REFUSAL: usize = 64 << 10;
 
-/// Answers one request. The console repeats a request without an answer; only an operation must have one.
+/// Answers one request, or says why there is no answer.
 pub(super) async fn answer(client: Arc<dyn ServerClient>, request: Request, events: mpsc::Sender<SourceEvent>) {
     match request {
-        Request::Probing(ids) => probing(&*client, ids, &events).await,
-        Request::History(id, before) => {
-            if let Ok(event) = history(&*client, id, before).await {
-                let _ = events.send(event).await;
+        Request::Probing(ids) => {
+            if let Err(refusal) = probing(&*client, ids, &events).await {
+                let _ = events.send(SourceEvent::NoProbing(refusal.message)).await;
             }
+        }
+        Request::History(id, before) => {
+            let answer = history(&*client, id, before).await;
+            let event = answer.unwrap_or_else(|refusal| SourceEvent::NoHistory(id, refusal.message));
+            let _ = events.send(event).await;
         }
         Request::Operate(number, operation) => {
             let done = operate(&*client, &operation).await;
@@ -48,12 +53,16 @@ pub(super) async fn answer(client: Arc<dyn ServerClient>, request: Request, even
 }
 
 /// Sends the probing of each service, or that there is none. What does not fit into one answer is requested again.
-async fn probing(client: &dyn ServerClient, mut ids: Vec<Uuid>, events: &mpsc::Sender<SourceEvent>) {
+async fn probing(
+    client: &dyn ServerClient,
+    mut ids: Vec<Uuid>,
+    events: &mpsc::Sender<SourceEvent>,
+) -> Result<(), Refusal> {
     while !ids.is_empty() {
         let texts: Vec<String> = ids.iter().map(Uuid::to_string).collect();
         let query: Vec<(&str, &str)> = texts.iter().map(|id| ("id", id.as_str())).collect();
         let request = client.request(Method::GET, &["probes"], &query);
-        let Ok(answer) = send::<wire::Probing>(client, request, MAX_PROBING).await else { return };
+        let answer = send::<wire::Probing>(client, request, MAX_PROBING).await?;
         let requested = ids.clone();
         ids.retain(|id| !answer.left_out.contains(id));
         let data = answer.data;
@@ -63,12 +72,13 @@ async fn probing(client: &dyn ServerClient, mut ids: Vec<Uuid>, events: &mpsc::S
         sent.extend(answered.map(|of| SourceEvent::Probing(of.id, Some(Box::new(of)))));
         for event in sent {
             if events.send(event).await.is_err() {
-                return;
+                return Ok(());
             }
         }
         let progress = !ids.is_empty();
         ids = if progress { answer.left_out } else { Vec::new() };
     }
+    Ok(())
 }
 
 async fn history(client: &dyn ServerClient, id: Uuid, before: Option<i64>) -> Result<SourceEvent, Refusal> {
@@ -87,6 +97,7 @@ async fn operate(client: &dyn ServerClient, operation: &Operation) -> Result<Don
             let observe = matches!(operation, Operation::Observe(_));
             let query: &[(&str, &str)] = if observe { &[("observe", "true")] } else { &[] };
             let request = client.request(Method::POST, &["services", &id.to_string(), "health-check"], query);
+            let request = request.map(|request| request.timeout(ON_DEMAND_TIMEOUT));
             let answer = send::<OneService>(client, request, MAX_OPERATION).await?;
             let results = answer.checks.iter().flatten();
             let failed = |checked: &&Checked| checked.outcome.as_ref().is_some_and(|of| of.verdict != Verdict::Pass);

@@ -138,7 +138,7 @@ impl Follow {
     async fn polled(&mut self, poll: Poll, now: Instant) -> Result<(), Closed> {
         self.next = now + POLL_INTERVAL;
         self.backoff.reset();
-        if poll.replaced {
+        if poll.reopened {
             self.event(true, "the file was replaced or opened differently; everything was read again").await?;
         }
         if let Some(served) = poll.served {
@@ -161,6 +161,10 @@ impl Follow {
         // What the file says comes first: without a server it is all there is.
         if let Some(event) = poll.event {
             self.send(event).await?;
+        }
+        // Before the link is lost, so that the first frame shows the file's age.
+        if let Some(at) = poll.written_at {
+            self.send(SourceEvent::AsOf(at)).await?;
         }
         // The last check for the server decides whether it is there.
         if poll.served.is_some() || link == Link::Live { self.link(link).await } else { Ok(()) }
@@ -198,8 +202,9 @@ impl Follow {
             Request::History(id, before) => {
                 match self.lend(move |_, reader| poll::history(reader.as_ref(), id, before)).await {
                     Ok(Some(event)) => self.send(event).await,
-                    // The next poll says why there is no answer.
-                    Ok(None) | Err(_) => Ok(()),
+                    Err(Lost(why)) => self.send(SourceEvent::NoHistory(id, why)).await,
+                    // The next poll says why no file is open.
+                    Ok(None) => Ok(()),
                 }
             }
             Request::Strips(subject) => {
@@ -229,10 +234,14 @@ impl Follow {
     }
 
     async fn probing(&mut self, ids: Vec<Uuid>) -> Result<(), Closed> {
-        let Ok(known) = self.lend(move |_, reader| poll::probing(reader.as_ref(), &ids)).await else { return Ok(()) };
-        for event in known {
-            self.send(event).await?;
+        match self.lend(move |_, reader| poll::probing(reader.as_ref(), &ids)).await {
+            Ok(known) => {
+                for event in known {
+                    self.send(event).await?;
+                }
+                Ok(())
+            }
+            Err(Lost(why)) => self.send(SourceEvent::NoProbing(why)).await,
         }
-        Ok(())
     }
 }

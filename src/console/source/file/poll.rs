@@ -10,6 +10,7 @@ use crate::console::data::{Availability, Service};
 use crate::console::outage::{KEPT_OUTAGES, OutageList};
 use crate::console::source::SourceEvent;
 use crate::console::window::Window;
+use crate::model::time::UnixMs;
 use crate::store::reader::{FileChanges, FileReader, ReaderError};
 
 /// Entries of one page of history.
@@ -27,31 +28,31 @@ impl From<ReaderError> for Lost {
 /// The result of a poll.
 pub(super) struct Poll {
     pub(super) event: Option<SourceEvent>,
-    /// Whether this is another file than before.
-    pub(super) replaced: bool,
+    /// Whether the file had to be opened again.
+    pub(super) reopened: bool,
     /// Whether a server has it open, where that was checked.
     pub(super) served: Option<bool>,
+    /// When it was last written, where no server has it open.
+    pub(super) written_at: Option<UnixMs>,
 }
 
 /// Looks for changes. After a failure it tries once more with the file reopened.
 pub(super) fn poll(path: &Path, reader: &mut Option<FileReader>, ask_server: bool) -> Result<Poll, Lost> {
-    let was_open = reader.is_some();
-    let (file, changes) = match reader.take() {
-        Some(mut file) => match file.poll(convert::service) {
-            Ok(changes) => (file, changes),
-            Err(_) => open(path)?,
-        },
-        None => open(path)?,
+    let polled = reader.take().map(|mut file| file.poll(convert::service).map(|changes| (file, changes)));
+    let reopened = matches!(polled, Some(Err(_)));
+    let (file, changes) = match polled {
+        Some(Ok(polled)) => polled,
+        Some(Err(_)) | None => open(path)?,
     };
-    let replaced = was_open && matches!(changes, FileChanges::All(_));
     let served = ask_server.then(|| file.is_served());
+    let written_at = if served == Some(false) { file.written_at() } else { None };
     *reader = Some(file);
     let event = match changes {
         FileChanges::None => None,
         FileChanges::All(services) => Some(SourceEvent::Snapshot(services)),
         FileChanges::Some(upserts, removed) => Some(SourceEvent::Changes(upserts, removed)),
     };
-    Ok(Poll { event, replaced, served })
+    Ok(Poll { event, reopened, served, written_at })
 }
 
 fn open(path: &Path) -> Result<(FileReader, FileChanges<Service>), Lost> {

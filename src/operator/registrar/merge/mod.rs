@@ -50,6 +50,7 @@ pub(super) struct CurrentObject {
 
 /// An instance of an object.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of an instance")]
 pub(super) struct ObjectInstance {
     pub(super) name: InstanceName,
     /// Who registered it.
@@ -64,6 +65,8 @@ pub(super) struct ObjectInstance {
     pub(super) unhealthy_since: Option<UnixMs>,
     /// Its drain, if it has one that is not over.
     pub(super) drain: Option<Arc<Drain>>,
+    /// Whether it is left out, since the policies of its namespace allow fewer instances.
+    pub(super) beyond_limit: bool,
     /// Whether its entry has to be written again.
     pub(super) changed: bool,
     /// Whether its entry gets another drain.
@@ -97,6 +100,10 @@ impl InstanceView for ObjectInstance {
 
     fn drain(&self) -> Option<&Arc<Drain>> {
         self.drain.as_ref()
+    }
+
+    fn is_beyond_limit(&self) -> bool {
+        self.beyond_limit
     }
 }
 
@@ -254,6 +261,7 @@ impl Work<'_> {
             healthy: false,
             unhealthy_since: None,
             drain: None,
+            beyond_limit: false,
             changed: true,
             redrained: false,
         };

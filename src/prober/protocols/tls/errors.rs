@@ -13,12 +13,27 @@ pub(in crate::prober::protocols) fn broken(error: &hyper::Error) -> Ending {
     if let Some(error) = source::<io::Error>(error) {
         return broken_io(error);
     }
+    if let Some(error) = source::<h2::Error>(error) {
+        let ending = error.get_io().map(broken_io).or_else(|| refused(error));
+        if let Some(ending) = ending {
+            return ending;
+        }
+    }
     if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
         return closed();
     }
     let message =
         "the answer is not gRPC over HTTP/2; does the server speak HTTP/1.1 on this port, or does it want TLS?";
     Ending::fail(Reason::ProtocolError, message)
+}
+
+/// The server ended the call or the connection by a frame that says why; none where that means another protocol.
+fn refused(error: &h2::Error) -> Option<Ending> {
+    let other = [h2::Reason::PROTOCOL_ERROR, h2::Reason::INADEQUATE_SECURITY, h2::Reason::HTTP_1_1_REQUIRED];
+    let why = error.reason().filter(|why| error.is_remote() && !other.contains(why))?;
+    let frame = if error.is_go_away() { "GOAWAY" } else { "RST_STREAM" };
+    let message = format!("the server refused the call ({frame}, {why:?}); is it overloaded or shutting down?");
+    Some(Ending::fail(Reason::GrpcError, message))
 }
 
 /// A read or write that failed.

@@ -49,7 +49,7 @@ use crate::telemetry::metrics::Metrics;
 
 /// Most settings in the cache.
 const MAX_CONFIGS: usize = 512;
-/// Most names of a certificate that are compared.
+/// Most names of a certificate that a message is made from.
 const MAX_NAMES: usize = 64;
 /// How often files are checked for changes.
 const FILES_CHECKED_EVERY: Duration = Duration::from_secs(1);
@@ -354,13 +354,18 @@ fn make(
     Ok(Ready { config: Arc::new(config), verifier, pair, files, checked_at: Instant::now(), texts: texts.weak() })
 }
 
+/// Whether a certificate that was shown has the wanted name; not where it cannot be read.
+pub(super) fn has_name(certificate: &[u8], wanted: &str) -> bool {
+    Certificate::read(certificate).is_some_and(|read| read.has_alt_name(|name| is_name(name, wanted)))
+}
+
 /// The names of a certificate that was shown, at most 64; none where it cannot be read.
 pub(super) fn alt_names(certificate: &[u8]) -> Vec<String> {
     Certificate::read(certificate).map(|read| read.alt_names(MAX_NAMES)).unwrap_or_default()
 }
 
 /// Whether a certificate's name stands for the wanted one: the same text, whatever the case, or `*` in place of the first label.
-pub(super) fn is_name(name: &str, wanted: &str) -> bool {
+fn is_name(name: &str, wanted: &str) -> bool {
     let by_wildcard = || {
         let domain = name.strip_prefix("*.")?;
         let (label, rest) = wanted.split_once('.')?;

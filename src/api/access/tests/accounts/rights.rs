@@ -142,3 +142,77 @@ async fn closed_reads_show_an_account_its_own_namespace_and_what_it_may_list() {
     assert_eq!(cluster.state().questions, asked, "an open read waits for nobody");
     open.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_read_of_services_in_several_namespaces_asks_about_each_that_the_account_lacks() {
+    let cluster = Cluster::new();
+    let server = Server::start(&cluster, AccessSettings { read_auth: true, ..settings() }, false).await;
+    let token = cluster.token();
+    let read = |place: Place| server.write(Ask::discover().bearer(&token), place, AccessVerb::List);
+    cluster.state().allowed.extend([("list", "bank".to_owned()), ("list", "farm".to_owned())]);
+    let seen = read(several(&["bank", "farm", "mint", "shop"])).await.expect("answered");
+    assert_eq!(["bank", "farm", "mint", "shop"].map(|one| seen.may_read(one)), [true, true, false, true]);
+    assert_eq!(cluster.state().questions, 3, "all but its own");
+    assert!(!seen.reads_all());
+
+    // More than a program would need, and a quarter of the refusals that an account may get in a minute.
+    let many: Vec<_> = (0..8).map(|n| format!("made-up-{n}")).collect();
+    let many = [&["shop"][..], &many.iter().map(String::as_str).collect::<Vec<_>>()].concat();
+    read(several(&many)).await.expect("answered");
+    assert_eq!(cluster.state().questions, 3 + 8);
+    let more = [&many[..], &["bank", "farm"]].concat();
+    let seen = read(several(&more)).await.expect("answered");
+    assert_eq!(cluster.state().questions, 3 + 8 + 1, "whether it may list in all");
+    assert!(seen.may_read("shop") && !seen.may_read("bank"));
+    server.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_ends_with_each_of_the_rights_that_it_needs() {
+    let cluster = Cluster::new();
+    let server = Server::start(&cluster, AccessSettings { read_auth: true, ..settings() }, false).await;
+    let token = cluster.token_by(0, &json!({"exp": START_S + 86_400}));
+    let read = |place: Place| server.write(Ask::discover().bearer(&token), place, AccessVerb::List);
+    cluster.state().allowed.extend([("list", "bank".to_owned()), ("list", "farm".to_owned())]);
+    let mut of_both = {
+        let seen = read(several(&["bank", "farm"])).await.expect("answered");
+        server.world.access.token_validity(&seen).expect("a token")
+    };
+    cluster.state().allowed.remove(&("list", "farm".to_owned()));
+    let ended = async |validity: &mut TokenValidity| {
+        // The question about a right that is a minute old is asked behind the first look, and its answer is there at the second.
+        for _ in 0..2 {
+            server.world.pass(Duration::from_secs(61));
+            validity.ended();
+            server.settle(Duration::from_millis(1)).await;
+        }
+        validity.ended()
+    };
+    assert_eq!(ended(&mut of_both).await, Some(TokenEnd::Withdrawn));
+    let mut of_one = {
+        let seen = read(several(&["bank", "farm"])).await.expect("answered");
+        server.world.access.token_validity(&seen).expect("a token")
+    };
+    assert_eq!(ended(&mut of_one).await, None, "it was not granted the other one");
+    server.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn metrics_need_the_right_to_list_in_all_namespaces() {
+    let cluster = Cluster::new();
+    let server = Server::start(&cluster, AccessSettings { read_auth: true, ..settings() }, false).await;
+    let ask = || Ask::new("GET", "/metrics").bearer(&cluster.token());
+    let scrape = |place: Place| server.write(ask(), place, AccessVerb::List);
+    cluster.state().allowed.insert(("list", "bank".to_owned()));
+    for place in [Place::All, one("bank"), one("shop"), Place::Unknown] {
+        let refused = scrape(place).await.expect_err("it may not see every service");
+        assert_eq!(refused.code, Code::InsufficientScope);
+        let hint = refused.hinted().expect("a hint");
+        assert!(hint.contains("kubectl create clusterrolebinding portolan-shop-api "), "{hint}");
+        assert!(hint.ends_with("--clusterrole=portolan-viewer --serviceaccount=shop:api"), "{hint}");
+    }
+    server.world.pass(Duration::from_secs(6));
+    cluster.state().allowed.insert(("list", "*".to_owned()));
+    assert!(scrape(Place::All).await.expect("granted").reads_all());
+    server.stop().await;
+}
