@@ -110,6 +110,7 @@ async fn the_time_in_which_a_program_reported_that_it_fails_ends_no_registration
     let fails = |rig: &Rig, name: &str| beat(rig, name, BeatStatus::Fail, None).expect("heard");
     rig.register_spec("failing", asking(leased(30), 120)).await;
     rig.register_spec("late", asking(leased(30), 120)).await;
+    until("they are tracked", || rig.report().tracked == 2).await;
     for _ in 0..6 {
         fails(&rig, "failing");
         hand.pass(&rig, seconds(20)).await;

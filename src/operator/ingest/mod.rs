@@ -98,6 +98,8 @@ impl std::fmt::Debug for Ingest {
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     objects: ArcSwap<Objects>,
+    /// What `objects` will be once the store has written it: while it does, the catalog shows either.
+    written_next: ArcSwap<Objects>,
     aside: ArcSwap<Objects>,
     complete: AtomicBool,
     /// Grows when the reason why a service has no instance may have changed.
@@ -115,7 +117,7 @@ impl Shared {
     }
 
     fn why_empty(&self, key: &ServiceKey) -> Option<String> {
-        why_empty(&self.objects.load(), key)
+        why_empty(&self.objects.load(), key).or_else(|| why_empty(&self.written_next.load(), key))
     }
 }
 

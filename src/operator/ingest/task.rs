@@ -313,6 +313,7 @@ impl IngestTask {
             self.publish_progress();
             return Ok(());
         }
+        self.shared.written_next.store(Arc::new(self.index.objects()));
         let verdicts = if self.leadership.probes() { VerdictsFrom::Here } else { VerdictsFrom::Status };
         let written = if whole {
             self.write_all(verdicts).await

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::index::{Index, Scope};
 use super::observed::ObservedObject;
-use super::{Objects, reasons_differ};
+use super::{Objects, Shared, reasons_differ};
 use crate::model::mirror::MirrorChange;
 use crate::model::name::ServiceKey;
 use crate::model::ports::AddressGate;
@@ -318,5 +318,19 @@ fn only_another_reason_for_an_empty_service_counts() {
         (&web, &objects(&[empty("web", 12), known("cart", 2, 13)]), false),
     ] {
         assert_eq!(reasons_differ(before, now, &keys), differ, "{before:?} {now:?}");
+    }
+}
+
+#[test]
+fn a_service_whose_last_endpoint_goes_or_whose_first_one_comes_is_never_unknown() {
+    let key = key("web");
+    let [empty, served] = [empty("web", 10), known("web", 1, 11)].map(|of| Arc::new(Objects::unit(key.clone(), of)));
+    for (before, next) in [(&served, &empty), (&empty, &served)] {
+        let shared = Shared::default();
+        shared.objects.store(Arc::clone(before));
+        shared.written_next.store(Arc::clone(next));
+        assert!(shared.why_empty(&key).is_some(), "the catalog may or may not have it");
+        shared.objects.store(Arc::clone(next));
+        assert_eq!(shared.why_empty(&key).is_some(), Arc::ptr_eq(next, &empty));
     }
 }
