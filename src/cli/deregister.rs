@@ -25,7 +25,7 @@ pub(super) struct DeregisterArgs {
     #[command(flatten)]
     namespace: NamespaceArg,
     /// Only this instance
-    #[arg(short, long, value_name = "NAME", conflicts_with = "all")]
+    #[arg(short, long, value_name = "NAME", conflicts_with = "all", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     instance: Option<String>,
     /// Only the instance with this external id
     #[arg(long, value_name = "ID", conflicts_with = "instance")]

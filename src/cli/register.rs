@@ -93,7 +93,8 @@ fn from_file(path: &Path, namespace: Option<&str>) -> Result<String, Failure> {
         let wrong = Failure::usage(format!("{name} {}", escape(&json_sentence(&error), 300)));
         if begins_with_a_line(&text) {
             return wrong.hint(format!(
-                "it holds several lines: register each line alone, or use `{} import`, which reads all of them",
+                "it holds several lines: register each line alone, or stop the server and use `{} import`, which writes all of them \
+                 into its file",
                 program()
             ));
         }

@@ -177,6 +177,9 @@ impl WaitArgs {
 
     /// What the flags select that the service does not have.
     fn mistyped(&self, service: &Service) -> Option<String> {
+        if self.condition == Condition::Gone {
+            return None;
+        }
         let known = |name: &String| service.instances.iter().any(|i| *i.name == **name);
         if let Some(missing) = self.instance.iter().find(|name| !known(name)) {
             let has: Vec<String> = service.instances.iter().take(MAX_NAMED).map(|i| escape(&i.name, 100)).collect();
@@ -185,7 +188,8 @@ impl WaitArgs {
             return Some(format!("{} has no instance {missing}; it has: {}{more}", self.name, has.join(", ")));
         }
         let range = self.version.as_ref().filter(|_| self.matching(Some(service)).is_empty())?;
-        Some(format!("no instance has a version in {range}"))
+        let which = if self.instance.is_empty() { "no instance has" } else { "none of these instances has" };
+        Some(format!("{which} a version in {range}"))
     }
 
     fn show(&self, service: Option<&Service>, met: bool, streams: &mut Streams) -> Result<(), Failure> {

@@ -2,9 +2,9 @@
 //!
 //! In: the catalog's feed, which says until when each instance is drained or acknowledged. Out: a call to the store when that time has come.
 //! An end is a moment of the wall clock, for people; once it is known, the steady clock measures the time to it, so that setting the wall
-//! clock ends nothing early. Once both have agreed for an hour, the wall clock may bring an end forward: the steady clock stands still while the
-//! machine is suspended, and an end was measured wrongly if the wall clock was behind. In cluster mode this is the leader's task, and only acknowledgements are: it ends drains where it writes the
-//! objects' status (`operator::status_writer`).
+//! clock ends nothing early. Once both have agreed for an hour, the wall clock may bring an end forward: the steady clock stands still
+//! while the machine is suspended, and an end was measured wrongly if the wall clock was behind. In cluster mode this is the leader's
+//! task, and only acknowledgements are: it ends drains where it writes the objects' status (`operator::status_writer`).
 
 use std::collections::{BTreeSet, HashMap};
 use std::convert::Infallible;
@@ -86,6 +86,8 @@ impl TimedEnds {
                 batch = feed.next() => match batch {
                     Ok(batch) => {
                         let now = self.clock.now();
+                        // A busy feed may never let the timer below elapse.
+                        self.ends.correct(&mut self.wall, now);
                         batch.removed.iter().for_each(|(_, service)| self.ends.forget(service));
                         batch.upserts.iter().for_each(|entry| self.ends.follow(entry.service(), now));
                     }
@@ -258,7 +260,7 @@ mod tests {
         }
         let believed = HOUR + MINUTE;
         ends.correct(&mut wall, woken(believed));
-        assert_eq!(ends.next(), Some(UnixMs(believed)), "it is over since half an hour");
+        assert_eq!(ends.next(), Some(UnixMs(believed)), "it has been over for half an hour");
         let again = UnixMs(believed).plus(RETRY);
         assert_eq!(ends.take_due(UnixMs(believed), again).len(), 1);
         ends.correct(&mut wall, woken(believed));

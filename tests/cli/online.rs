@@ -72,7 +72,7 @@ fn a_registration_comes_from_a_file_or_stdin() {
     let output = several.write_stdin(format!("{body}\n{body}\n")).output().expect("it runs");
     let (code, said) = ended(&output);
     assert!(code == 2 && said.contains("error: standard input is not JSON"), "{said}");
-    assert!(said.contains("register each line alone, or use `portolan import`"), "{said}");
+    assert!(said.contains("register each line alone, or stop the server and use `portolan import`"), "{said}");
 }
 
 #[test]

@@ -128,6 +128,8 @@ fn waiting_in_vain_says_how_it_is() {
         let (code, said) = ended(&server.cli(&wait));
         assert!(code == 6 && said.contains(hint) && !said.contains("longer --timeout"), "{code} {said}");
     }
+    let (code, said) = ended(&server.cli(&["wait", "a", "--for", "gone", "-i", "nope", "-i", "x", "--timeout", "1s"]));
+    assert!(code == 6 && said.contains("longer --timeout"), "what has gone is not mistyped: {code} {said}");
     for wrong in [&["a"][..], &["a", "--for", "well"], &["a", "--for", "gone", "--min", "1"], &["A", "--for", "gone"]] {
         assert_eq!(ended(&server.cli(&[&["wait"], wrong].concat())).0, 2, "{wrong:?}");
     }

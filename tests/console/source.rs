@@ -21,7 +21,7 @@ use crate::scene::{CART, CHECKOUT, NOON, TestConsole, ago, cast, history, option
 const SIZE: (u16, u16) = (120, 60);
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_mins(2);
-/// How long the client usually waits.
+/// How long a client may be set to wait.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(1);
 const WHY: &str = "the token has expired: log in again";
 
@@ -41,7 +41,7 @@ impl ServerClient for To {
     }
 }
 
-/// Answers a probe later than the client usually waits, and refuses everything else.
+/// Answers a probe later than [`CLIENT_TIMEOUT`], and refuses everything else.
 async fn answer(mut stream: TcpStream) {
     let mut head = [0; 4096];
     let read = stream.read(&mut head).await.unwrap_or_default();
@@ -63,10 +63,10 @@ async fn answer(mut stream: TcpStream) {
     let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
 }
 
-/// The first event that `wanted` accepts after these requests to such a server.
-async fn after<T>(requests: Vec<Request>, wanted: impl Fn(SourceEvent) -> Option<T>) -> T {
+/// The first event that `wanted` accepts after these requests to such a server, from a client that waits so long.
+async fn after<T>(client_timeout: Duration, requests: Vec<Request>, wanted: impl Fn(SourceEvent) -> Option<T>) -> T {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
-    let http = portolan::crypto::http_client().no_proxy().timeout(CLIENT_TIMEOUT).build().expect("a client");
+    let http = portolan::crypto::http_client().no_proxy().timeout(client_timeout).build().expect("a client");
     let to = Arc::new(To(listener.local_addr().expect("an address"), http));
     let ((sender, mut events), (asks, asked)) = (mpsc::channel(256), mpsc::channel(64));
     let source = Box::new(ApiSource::new(to)).run(sender, asked, CancellationToken::new());
@@ -97,12 +97,12 @@ async fn after<T>(requests: Vec<Request>, wanted: impl Fn(SourceEvent) -> Option
 
 #[tokio::test]
 async fn refused_evidence_is_reported_in_the_servers_words() {
-    let why = after(vec![Request::Probing(vec![CART])], |event| match event {
+    let why = after(PATIENCE, vec![Request::Probing(vec![CART])], |event| match event {
         SourceEvent::NoProbing(why) => Some(why),
         _ => None,
     });
     assert_eq!(&*why.await, WHY);
-    let (id, why) = after(vec![Request::History(CART, None)], |event| match event {
+    let (id, why) = after(PATIENCE, vec![Request::History(CART, None)], |event| match event {
         SourceEvent::NoHistory(id, why) => Some((id, why)),
         _ => None,
     })
@@ -112,7 +112,7 @@ async fn refused_evidence_is_reported_in_the_servers_words() {
 
 #[tokio::test]
 async fn a_probe_may_take_longer_than_other_requests() {
-    let done = after(vec![Request::Operate(1, Operation::Observe(CART))], |event| match event {
+    let done = after(CLIENT_TIMEOUT, vec![Request::Operate(1, Operation::Observe(CART))], |event| match event {
         SourceEvent::OperationDone(1, done) => Some(done),
         _ => None,
     });
@@ -124,7 +124,7 @@ async fn a_probe_may_take_longer_than_other_requests() {
 async fn what_is_shown_does_not_wait_for_probes() {
     let probes = (0..100).map(|number| Request::Operate(number, Operation::Observe(CART)));
     let requests = probes.chain([Request::History(CART, None)]).collect();
-    let first = after(requests, |event| match event {
+    let first = after(PATIENCE, requests, |event| match event {
         SourceEvent::OperationDone(..) => Some("a probe"),
         SourceEvent::NoHistory(..) => Some("the history"),
         _ => None,

@@ -105,3 +105,25 @@ async fn a_process_that_was_stopped_takes_nothing_for_unproven() {
     until("all is stored", || rig.report().uncommitted == 0).await;
     assert_eq!((transitions(), rig.catalog.read().total().healthy), (ALL, ALL));
 }
+
+/// The time in which this server did not run is no wait for a probe.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_after_a_long_time_delays_no_verdict_on_silence() {
+    const HOUR: i64 = DAY / 24;
+    let driven = Driven::start();
+    let mut rig = Setup::clock(driven.clock.clone()).start();
+    let target = Target::start(Mode::Ok).await;
+    let mut check = every_second();
+    check.timing.timeout_seconds = Some(20);
+    rig.register("user", &target.url(), check).await;
+    rig.until_health("user", Health::Healthy).await;
+    rig.stop().await;
+    target.turn(Mode::Held);
+    driven.steady.store(HOUR, Ordering::SeqCst);
+    let hits = target.hits();
+    let rig = Box::pin(rig.reopen()).await;
+    target.until_hit(hits + 1).await;
+    assert_eq!(rig.health("user").0, Health::Healthy);
+    driven.steady.store(HOUR + 70_000, Ordering::SeqCst);
+    until("it is unproven", || rig.health("user") == (Health::Unknown, Reason::Unproven)).await;
+}

@@ -75,7 +75,7 @@ pub(super) struct Head {
 pub(super) fn refused(server: &Server, head: &Head, body: &Refusal) -> Failure {
     let exit = match &*body.code {
         "no_healthy_instance" => Exit::Unmet,
-        // The address has a path too many: this says nothing about what was asked for.
+        // The server's address ends with a wrong path: this says nothing about what was asked for.
         "unknown_route" => Exit::Unreachable,
         _ => by_status(head.status),
     };
@@ -103,7 +103,7 @@ pub(super) fn refused(server: &Server, head: &Head, body: &Refusal) -> Failure {
 pub(super) fn with_flags(sentence: &str) -> String {
     let flags = sentence.replace("add namespace=*", "add -A").replace("add namespace=", "add -n ");
     let flags = flags.replace("add ?all=true", "add --all").replace("add all=true", "add --all");
-    let flags = flags.replace("or ask without healthy=true and pick", "or leave out --healthy and --pick");
+    let flags = flags.replace("or ask without healthy=true and pick", "or ask without --healthy and --pick");
     flags.replace("with instance=", "with --instance")
 }
 

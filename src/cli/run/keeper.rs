@@ -51,7 +51,7 @@ pub(super) struct Keeper<'a> {
     /// The program's address, once its port has answered.
     base_url: Option<String>,
     held: Option<Held>,
-    /// Whether the server may hold a registration whose answer never came.
+    /// Whether the server may hold a registration: an answer never came, or a renewal was refused.
     unsure: bool,
     /// Whether another program had the port before this one was started, and may have it still.
     taken: bool,
@@ -357,7 +357,7 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// The registration whose answer never came, if the server has it.
+    /// The registration that the server may hold, if it does.
     async fn look_up(&self, client: &Client) -> Result<Option<Held>, Failure> {
         let found = lookup::service(client, &self.plan.name, self.plan.namespace.as_deref()).await;
         let service = match found {

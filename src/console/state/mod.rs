@@ -82,6 +82,9 @@ pub struct KnownProbing {
     pub at: UnixMs,
 }
 
+/// How long a refusal counts. What is asked for in vain is asked for again every few seconds.
+const REFUSAL_COUNTS: Duration = Duration::from_secs(20);
+
 /// Why there is no newer evidence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
@@ -89,12 +92,14 @@ pub struct Refused {
     pub why: Box<str>,
     /// Since when every answer was such a refusal.
     pub since: UnixMs,
+    /// When the last one came.
+    last: UnixMs,
 }
 
 impl Refused {
     /// The same with the newest reason.
     fn again(before: Option<Self>, why: Box<str>, now: UnixMs) -> Self {
-        Self { why, since: before.map_or(now, |before| before.since) }
+        Self { why, since: before.map_or(now, |before| before.since), last: now }
     }
 }
 
@@ -366,11 +371,12 @@ impl State {
         (self.link == Link::Live && silence > MAX_SILENCE).then_some(silence)
     }
 
-    /// Why the evidence of the visible view is not current although the link is.
+    /// Why the evidence of the visible view is not current although the link is. A view that needs none does not ask again.
     pub fn evidence_refused(&self) -> Option<&Refused> {
         let viewed = self.screen().service().filter(|_| self.screen().view.shows_history());
         let history = || self.history.get(&viewed?)?.refused.as_ref();
-        self.probing_refused.as_ref().or_else(history)
+        let recent = |refused: &&Refused| self.now.since(refused.last) < REFUSAL_COUNTS;
+        self.probing_refused.as_ref().filter(recent).or_else(|| history().filter(recent))
     }
 
     /// Keeps why a request for probing was refused.

@@ -91,7 +91,7 @@ impl ObservedObject {
         }
     }
 
-    /// The object in the model's terms, with what the policies of its namespace leave out.
+    /// The object in the model's terms, including what the policies of its namespace leave out.
     pub(in crate::operator) fn without_policies(&self) -> &ParsedService {
         self.ungoverned.as_deref().unwrap_or(&self.parsed)
     }

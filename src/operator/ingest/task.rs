@@ -305,6 +305,7 @@ impl IngestTask {
     async fn write(&mut self, batch: Batch) -> Result<(), WriteError> {
         let due = self.rewrite_at.is_some_and(|at| at <= Instant::now());
         let whole = (batch.whole || due) && self.index.is_complete();
+        self.shared.written_next.store(Arc::new(self.index.objects()));
         if !whole && batch.changes.is_empty() {
             if !batch.touched.is_empty() {
                 self.publish(false, batch.touched);
@@ -313,7 +314,6 @@ impl IngestTask {
             self.publish_progress();
             return Ok(());
         }
-        self.shared.written_next.store(Arc::new(self.index.objects()));
         let verdicts = if self.leadership.probes() { VerdictsFrom::Here } else { VerdictsFrom::Status };
         let written = if whole {
             self.write_all(verdicts).await

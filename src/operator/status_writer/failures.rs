@@ -11,6 +11,10 @@ use crate::model::name::ServiceKey;
 const OBJECT_PAUSES: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(5));
 /// Pauses for one object about which no answer comes: perhaps none comes about any.
 const UNANSWERED_PAUSES: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
+/// Pauses for one object while none is written: others have their turn first.
+const OUTAGE_TURNS: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(10));
+/// How long an object without an answer keeps others from being logged.
+const LOGGED_FOR: Duration = Duration::from_mins(1);
 /// Pauses of all writes while the Kubernetes API accepts none.
 const OUTAGE_PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
 
@@ -42,6 +46,7 @@ enum Cause {
     Refused,
     Forbidden,
     Unanswered,
+    Outage,
 }
 
 impl Default for Failures {
@@ -61,19 +66,20 @@ impl Failures {
         self.paused_until
     }
 
-    /// A write of `key` succeeded.
-    pub(super) fn forget(&mut self, key: &ServiceKey) {
+    /// A write of `key` succeeded. Returns the objects that need not wait any more.
+    pub(super) fn forget(&mut self, key: &ServiceKey) -> Vec<ServiceKey> {
         self.of.remove(key);
         self.pauses.reset();
         self.has_written = true;
         if self.warned.take().is_some() {
             tracing::info!("status is written again");
         }
-        let before = self.of.len();
-        self.of.retain(|other, failure| !failure.is_forbidden_in(other, key));
-        if self.of.len() < before {
+        let freed = self.of.extract_if(|other, failure| failure.is_forbidden_in(other, key));
+        let freed: Vec<ServiceKey> = freed.map(|(other, _)| other).collect();
+        if !freed.is_empty() {
             tracing::info!("status is written again in namespace {}", key.namespace());
         }
+        freed
     }
 
     /// Notes the outcome of a write of an object, which is now at `revision`.
@@ -95,7 +101,8 @@ impl Failures {
                 self.delay((key, revision), Cause::Refused, now);
             }
             WriteOutcome::Unanswered(why) => {
-                if !self.of.values().any(|failure| failure.cause == Cause::Unanswered) {
+                let recent = |of: &Failure| of.cause == Cause::Unanswered && of.until + LOGGED_FOR > now;
+                if !self.of.values().any(recent) {
                     tracing::warn!("the status of {key} cannot be written now; this is tried again: {why}");
                 }
                 self.delay((key, revision), Cause::Unanswered, now);
@@ -107,15 +114,23 @@ impl Failures {
                 }
                 self.delay((key, revision), Cause::Forbidden, now);
             }
-            WriteOutcome::Forbidden(why) => self.pause("forbidden", now, || format!("{FORBIDDEN}; {GRANT}: {why}")),
+            WriteOutcome::Forbidden(why) => {
+                self.pause("forbidden", now, || format!("{FORBIDDEN}; {GRANT}: {why}"));
+                self.delay((key, revision), Cause::Outage, now);
+            }
             WriteOutcome::Unavailable(why) => {
                 self.pause("away", now, || format!("status cannot be written now; this is tried again: {why}"));
+                self.delay((key, revision), Cause::Outage, now);
             }
         }
     }
 
     fn delay(&mut self, (key, revision): (&ServiceKey, u64), cause: Cause, now: Instant) {
-        let fresh = if cause == Cause::Unanswered { UNANSWERED_PAUSES } else { OBJECT_PAUSES };
+        let fresh = match cause {
+            Cause::Refused | Cause::Forbidden => OBJECT_PAUSES,
+            Cause::Unanswered => UNANSWERED_PAUSES,
+            Cause::Outage => OUTAGE_TURNS,
+        };
         let known = self.of.remove(key).filter(|failure| failure.cause == cause);
         let mut backoff = known.map_or(fresh, |failure| failure.backoff);
         let until = now + backoff.next();
@@ -173,7 +188,8 @@ mod tests {
         }
         let paused = failures.paused_until().expect("a pause");
         assert!(paused > now + Duration::from_secs(4) && paused <= now + Duration::from_secs(10), "{:?}", paused - now);
-        assert_eq!(failures.wait(&key, 7), None, "it is written as soon as any is");
+        let turn = failures.wait(&key, 7).expect("others have their turn first");
+        assert!(turn <= now + Duration::from_secs(10), "{:?}", turn - now);
     }
 
     #[test]
@@ -195,15 +211,14 @@ mod tests {
         let forbidden = WriteOutcome::Forbidden("cannot patch resource".into());
         failures.note(&cart, Some(7), &forbidden, now);
         assert!(failures.paused_until().is_some(), "perhaps it lacks in all");
-        assert_eq!(failures.wait(&cart, 7), None);
         let mut failures = Failures::default();
         failures.forget(&bank);
         failures.note(&cart, Some(7), &forbidden, now);
         failures.note(&user, Some(7), &forbidden, now);
         assert_eq!(failures.paused_until(), None, "it is there in another");
-        failures.forget(&bank);
+        assert_eq!(failures.forget(&bank), []);
         assert!(failures.wait(&cart, 7).is_some());
-        failures.forget(&user);
+        assert_eq!(failures.forget(&user), std::slice::from_ref(&cart));
         assert_eq!(failures.wait(&cart, 7), None, "what was allowed once is allowed for all of the namespace");
     }
 }

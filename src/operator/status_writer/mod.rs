@@ -214,7 +214,7 @@ impl StatusTask {
             self.metrics.cluster.status_written(result);
         }
         if let WriteOutcome::Written(written) = outcome {
-            self.failures.forget(&key);
+            self.dirty.extend(self.failures.forget(&key));
             self.events.transitions(&written.observed, &written.status);
         }
         let ingest = &self.writer.ingest;

@@ -100,12 +100,14 @@ impl Prober {
                 continue;
             }
             self.scheduler.update_need(tracked);
-            self.scheduler.watch_silence(tracked, now.steady);
             if tracked.due > now.steady {
                 self.scheduler.schedule(tracked);
             } else {
+                // It waits for us from now on.
+                tracked.due = now.steady;
                 storm.push(tracked.id);
             }
+            self.scheduler.watch_silence(tracked, now.steady);
         }
         if instance.health == Health::Unhealthy {
             self.sync_departure(instance.id);

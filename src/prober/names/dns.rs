@@ -101,7 +101,7 @@ struct Asking<'a> {
     client: &'a Client,
     server: usize,
     since: Instant,
-    /// Whether it has answered something, or had all of its time.
+    /// Whether it has given a whole answer, or had all of its time.
     done: bool,
 }
 

@@ -22,9 +22,9 @@ use crate::model::outcome::{Reason, Verdict};
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// Most attempts of one probe at once.
 const AT_ONCE: usize = 4;
-/// How long one address may stay silent where no more attempts may run at once and others wait for their turn: as long as it takes until
-/// [`AT_ONCE`] attempts run.
-const LONGEST_TURN: Duration = Duration::from_secs(1);
+/// How long one address may stay silent where no more attempts may run at once and others wait for their turn: longer than Linux takes to
+/// send a lost SYN again.
+const LONGEST_TURN: Duration = Duration::from_millis(1500);
 
 /// Where a probe connects to.
 pub(crate) struct Route<'a> {
@@ -55,7 +55,7 @@ impl Route<'_> {
     }
 }
 
-/// Dials the addresses until one answers. `spare` has a permit for each connection beside a probe's only one.
+/// Dials the addresses until one answers. `spare` has a permit for each connection beside a probe's first one.
 ///
 /// # Errors
 /// What the failures add up to.

@@ -138,7 +138,7 @@ impl Scheduler {
             ProbePhase::Running(..) | ProbePhase::Delayed(..) => false,
         };
         if behind {
-            self.queue(tracked, now);
+            self.queue(tracked, tracked.due.min(now));
         }
     }
 

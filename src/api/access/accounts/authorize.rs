@@ -38,7 +38,7 @@ pub(in crate::api) enum Place {
 }
 
 impl Place {
-    /// The namespaces that `own` lacks, none of which stands for all.
+    /// The namespaces that `own` lacks; `None` stands for all namespaces.
     fn lacking(self, own: &Namespaces) -> Vec<Option<Namespace>> {
         let Self::In(namespaces) = self else { return if self == Self::All { vec![None] } else { Vec::new() } };
         let lacking: Vec<_> = namespaces.into_iter().filter(|one| !own.contains(one.as_str())).map(Some).collect();

@@ -39,8 +39,12 @@ pub(super) async fn answer(client: Arc<dyn ServerClient>, request: Request, even
             }
         }
         Request::History(id, before) => {
-            let answer = history(&*client, id, before).await;
-            let event = answer.unwrap_or_else(|refusal| SourceEvent::NoHistory(id, refusal.message));
+            let event = match history(&*client, id, before).await {
+                Ok(event) => event,
+                Err(refusal) if before.is_none() => SourceEvent::NoHistory(id, refusal.message),
+                // An older page is requested again.
+                Err(_) => return,
+            };
             let _ = events.send(event).await;
         }
         Request::Operate(number, operation) => {

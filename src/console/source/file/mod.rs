@@ -67,6 +67,7 @@ impl Source for FileSource {
             next: now,
             next_server: now,
             served: None,
+            live_until: None,
             events: Vec::new(),
         };
         Box::pin(async move {
@@ -93,6 +94,8 @@ struct Follow {
     next_server: Instant,
     /// Whether a server had the file open at the last check.
     served: Option<bool>,
+    /// When a server had the file open last: until then its data was current, however old.
+    live_until: Option<UnixMs>,
     events: Vec<ServerEvent>,
 }
 
@@ -148,6 +151,9 @@ impl Follow {
                 self.event(served, message).await?;
             }
         }
+        if self.served == Some(true) {
+            self.live_until = Some(UnixMs::wall());
+        }
         let link = match self.served {
             Some(false) => {
                 let why =
@@ -164,6 +170,7 @@ impl Follow {
         }
         // Before the link is lost, so that the first frame shows the file's age.
         if let Some(at) = poll.written_at {
+            let at = self.live_until.map_or(at, |live| live.max(at));
             self.send(SourceEvent::AsOf(at)).await?;
         }
         // The last check for the server decides whether it is there.
@@ -202,9 +209,9 @@ impl Follow {
             Request::History(id, before) => {
                 match self.lend(move |_, reader| poll::history(reader.as_ref(), id, before)).await {
                     Ok(Some(event)) => self.send(event).await,
-                    Err(Lost(why)) => self.send(SourceEvent::NoHistory(id, why)).await,
-                    // The next poll says why no file is open.
-                    Ok(None) => Ok(()),
+                    Err(Lost(why)) if before.is_none() => self.send(SourceEvent::NoHistory(id, why)).await,
+                    // The next poll says why no file is open. An older page is requested again.
+                    Ok(None) | Err(_) => Ok(()),
                 }
             }
             Request::Strips(subject) => {
