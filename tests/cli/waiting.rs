@@ -101,7 +101,11 @@ fn waiting_in_vain_says_how_it_is() {
     assert_eq!((&met["met"], &met["instances"]), (&true.into(), &serde_json::json!(["x"])));
     let gone = json(&server.cli(&["wait", "b", "--for", "gone", "-o", "json"]));
     assert_eq!((&gone["met"], &gone["service"]), (&true.into(), &Value::Null));
+}
 
+#[test]
+fn waiting_for_what_is_elsewhere_or_nowhere_says_so() {
+    let server = Server::start(&[]);
     let misspelt = server.cli(&["wait", "aa", "--for", "healthy", "--timeout", "5s"]);
     assert!(
         ended(&misspelt).0 == 6
@@ -116,6 +120,12 @@ fn waiting_in_vain_says_how_it_is() {
     let (code, said) = ended(&astray);
     let hint = "none in namespace default, but in shop: add -n shop";
     assert!(code == 6 && said.matches(hint).count() == 2, "at the start and at the end: {code} {said}");
+}
+
+#[test]
+fn waiting_for_what_cannot_come_says_why() {
+    let server = Server::start(&[]);
+    register(&server, "x", &["--base-url", "http://127.0.0.1:9", "--check-tcp"]);
     register(&server, "unproved", &["--base-url", "http://127.0.0.1:9"]);
     let unproved = server.cli(&["wait", "a", "--for", "healthy", "-i", "unproved", "--timeout", "1s"]);
     let (code, said) = ended(&unproved);
