@@ -52,10 +52,10 @@ test: tools go ## run every test, including doctests; the first run builds a con
 	$(CARGO) run --locked --quiet --example interleavings
 
 # Everything but the control plane, simulation, torture, fuzzing, and a few tests that take long: endless answers, the demo, a real terminal,
-# programs in Python and Go; completion, which gives up after a second, as a shell wants it; and the one that waits the 30 s after which
-# `portolan run` registers a program again that did not stop.
+# programs in Python and Go; completion, which gives up after a second, as a shell wants it; the one that waits the 30 s after which
+# `portolan run` registers a program again that did not stop; and the one that reads more CA files than fit into a cache.
 FAST_TESTS = api cli console house probe prober store
-SLOW = hostile:: demo:: pty:: clients:: shop:: completing:: running::signals::a_program_that_ignores_the_request
+SLOW = hostile:: demo:: pty:: clients:: shop:: completing:: running::signals::a_program_that_ignores_the_request full::ca_files_beyond_the_cache
 test-fast: tools ## run the quick tests: all except those that need a control plane, the simulation, torture and fuzz tests, and a few other slow ones
 	CARGO="$(CARGO)" .ci/quick --lib $(FAST_TESTS:%=--test %) -- $(SLOW:%=--skip %)
 
