@@ -19,6 +19,7 @@ mod past;
 mod picture;
 mod pty;
 mod scene;
+mod server_client;
 mod source;
 #[path = "../store/common.rs"]
 #[expect(dead_code, reason = "shared with the store's own tests, which use more of it")]

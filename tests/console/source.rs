@@ -1,15 +1,13 @@
 //! What a source says besides its data: that a server refuses evidence or answers late, and how old a file is.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use portolan::console::app::Effect;
-use portolan::console::source::api::{ApiSource, ServerClient};
+use portolan::console::source::api::ApiSource;
 use portolan::console::source::{Abilities, Link, Operation, Request, Source, SourceEvent};
 use portolan::console::state::State;
 use portolan::wire::{Checked, OneService, Refusal, Service};
-use reqwest::{Method, RequestBuilder};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -17,6 +15,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::scene::{CART, CHECKOUT, NOON, TestConsole, ago, cast, history, options, passed, probing};
+use crate::server_client::To;
 
 const SIZE: (u16, u16) = (120, 60);
 /// Longest wait for anything.
@@ -24,22 +23,6 @@ const PATIENCE: Duration = Duration::from_mins(2);
 /// How long a client may be set to wait.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(1);
 const WHY: &str = "the token has expired: log in again";
-
-struct To(SocketAddr, reqwest::Client);
-
-impl ServerClient for To {
-    fn location(&self) -> String {
-        format!("server http://{}", self.0)
-    }
-
-    fn connection_error(&self, _: &reqwest::Error) -> Option<String> {
-        None
-    }
-
-    fn request(&self, method: Method, path: &[&str], query: &[(&str, &str)]) -> Result<RequestBuilder, String> {
-        Ok(self.1.request(method, format!("http://{}/api/v1/{}", self.0, path.join("/"))).query(query))
-    }
-}
 
 /// Answers a probe later than [`CLIENT_TIMEOUT`], and refuses everything else.
 async fn answer(mut stream: TcpStream) {

@@ -84,7 +84,9 @@ pub(crate) fn pass(rig: &Rig, place: &str) {
 
 /// A program that is well, and says no more than that.
 pub(crate) async fn well(rig: &Rig, place: &str, ttl_seconds: u32) {
+    let before = rig.report().tracked;
     rig.register_spec(place, leased(ttl_seconds)).await;
+    until("it is tracked", || rig.report().tracked > before).await;
     pass(rig, place);
     rig.until_health(place, Health::Healthy).await;
     seen(rig).await;

@@ -191,10 +191,7 @@ impl Life {
         self.disk_until = None;
         self.disk.refuse(false);
         self.disk.slow(Duration::ZERO);
-        // The next try may be five seconds away, and what gathered goes in several batches.
-        let mut truth = self.world.truth();
-        (truth.disk_trouble, truth.disk_failed) = (truth.now() + 10_000, None);
-        drop(truth);
+        self.world.truth().disk_works();
         self.world.tell("the disk works again");
     }
 
@@ -356,9 +353,7 @@ impl Life {
         }
         let lasts = self.dice.random_range(1_000..90_000);
         self.disk_until = Some(self.world.now() + lasts);
-        let mut truth = self.world.truth();
-        (truth.disk_trouble, truth.disk_failed) = (truth.now() + 3_600_000, Some(truth.now()));
-        drop(truth);
+        self.world.truth().disk_fails();
         if self.dice.random_range(0..2) == 0 {
             self.world.tell(format!("the disk refuses for {lasts} ms"));
             self.disk.refuse(true);
@@ -385,9 +380,9 @@ impl Life {
         let mut observer = if crash { server.crash().await } else { server.stop().await };
         {
             let mut truth = self.world.truth();
-            let (now, failed) = (truth.now(), truth.disk_failed);
-            if crash || failed.is_some() {
-                truth.doubt(failed.unwrap_or(now) - UNSTORED);
+            let behind = truth.behind_since().unwrap_or(truth.now());
+            if crash || self.disk_until.is_some() {
+                truth.doubt(behind - UNSTORED);
             }
         }
         if self.disk_until.is_some() {

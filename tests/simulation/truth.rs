@@ -88,8 +88,8 @@ pub(crate) struct Truth {
     pub(crate) run_began: At,
     /// Until then the store may be behind.
     pub(crate) disk_trouble: At,
-    /// When that began, while it lasts.
-    pub(crate) disk_failed: Option<At>,
+    /// When that began.
+    disk_failed: Option<At>,
     /// Until then the network between us and all targets may have been at fault.
     pub(crate) our_trouble: At,
     pub(crate) probes: u64,
@@ -177,6 +177,22 @@ impl Truth {
     pub(crate) fn wall_now(&self) -> UnixMs {
         let off = self.wall.last().map_or(0, |(_, off)| *off);
         UnixMs(BEGAN + self.now() + off)
+    }
+
+    /// The disk fails until it is said to work, and the store may be behind from now on, if it is not already.
+    pub(crate) fn disk_fails(&mut self) {
+        self.disk_failed = Some(self.behind_since().unwrap_or(self.now()));
+        self.disk_trouble = self.now() + 3_600_000;
+    }
+
+    /// The disk works: the next try may be five seconds away, and what gathered goes in several batches.
+    pub(crate) fn disk_works(&mut self) {
+        self.disk_trouble = self.now() + 10_000;
+    }
+
+    /// Since when the store may be behind, if it may: one trouble can follow another before anything is written.
+    pub(crate) fn behind_since(&self) -> Option<At> {
+        self.disk_failed.filter(|_| self.now() <= self.disk_trouble)
     }
 
     /// Sets the wall clock.

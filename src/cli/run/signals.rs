@@ -5,7 +5,7 @@
 
 use std::thread::JoinHandle;
 
-use rustix::process::{Signal, getpid, getsid};
+use rustix::process::Signal;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::iterator::exfiltrator::origin::Origin;
 use signal_hook::iterator::{Handle, SignalsInfo};
@@ -98,19 +98,30 @@ impl Drop for Signals {
 }
 
 /// Whether this process leads its session: then the kernel sends it a SIGHUP that no other process gets
-/// ([setsid(2)](https://man7.org/linux/man-pages/man2/setsid.2.html)).
+/// ([setsid(2)](https://man7.org/linux/man-pages/man2/setsid.2.html)). Not by `getsid`, which rustix takes for a process id although it is 0
+/// where the leader is outside of this process's namespace, as under `docker exec`.
 fn leads_session() -> bool {
-    getsid(None).is_ok_and(|leader| leader == getpid())
+    status().is_some_and(|status| is_leader(&status, std::process::id()))
+}
+
+/// What `/proc/self/status` says ([proc(5)](https://man7.org/linux/man-pages/man5/proc_pid_status.5.html)); none where the system does not tell.
+fn status() -> Option<String> {
+    std::fs::read_to_string("/proc/self/status").ok()
+}
+
+/// Whether a process is the leader of its session: of the numbers of both, one for each namespace, the last is that in the process's own.
+fn is_leader(status: &str, process: u32) -> bool {
+    let leader = status.lines().find_map(|line| line.strip_prefix("NSsid:"));
+    leader.and_then(|numbers| numbers.split_whitespace().next_back()?.parse().ok()) == Some(process)
 }
 
 fn bit(signal: Signal) -> u64 {
     1 << (signal.as_raw() - 1)
 }
 
-/// The signals that this process ignores, as bits
-/// ([proc(5)](https://man7.org/linux/man-pages/man5/proc_pid_status.5.html)); none where the system does not tell.
+/// The signals that this process ignores, as bits.
 fn ignored() -> u64 {
-    std::fs::read_to_string("/proc/self/status").ok().and_then(|status| mask(&status)).unwrap_or(0)
+    status().and_then(|status| mask(&status)).unwrap_or(0)
 }
 
 fn mask(status: &str) -> Option<u64> {
@@ -130,6 +141,17 @@ mod tests {
         assert_ne!(ignored & bit(Signal::PIPE), 0);
         assert_eq!(ignored & bit(Signal::TERM), 0);
         assert_eq!(mask("Name:\tx\n"), None);
+    }
+
+    #[test]
+    fn a_leader_is_known_by_its_number_in_its_own_namespace() {
+        let status = |sessions: &str| format!("Name:\tx\nNSpid:\t4711\t7\nNSsid:\t{sessions}\n");
+        assert!(is_leader(&status("4711\t7"), 7));
+        assert!(!is_leader(&status("4711\t3"), 7));
+        assert!(!is_leader(&status("7\t3"), 7));
+        // Its leader is outside of the namespace.
+        assert!(!is_leader(&status("0"), 7));
+        assert!(!is_leader("Name:\tx\n", 7));
     }
 
     #[test]

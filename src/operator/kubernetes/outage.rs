@@ -7,14 +7,20 @@ use kube::core::Status;
 pub(in crate::operator) fn concerns_all(status: &Status) -> bool {
     match status.code {
         401 | 429 | 502..=504 => true,
-        500 => !OF_ONE.iter().any(|part| status.message.contains(part)),
+        500 => !is_of_one(&status.message),
         _ => false,
     }
 }
 
-/// What a 500 about one object says: an admission webhook that is asked about some objects only cannot be called, or etcd or its client finds
-/// the object too large.
-const OF_ONE: [&str; 3] = ["webhook", "request is too large", "message larger than max"];
+/// Whether a 500 is about one object: an admission webhook that is asked about some objects only cannot be called, or it is too large.
+fn is_of_one(message: &str) -> bool {
+    message.contains("webhook") || is_too_large(message)
+}
+
+/// Whether a 500 says that etcd, or the API server's client of it, finds the object too large.
+pub(in crate::operator) fn is_too_large(message: &str) -> bool {
+    message.contains("request is too large") || message.contains("message larger than max")
+}
 
 #[cfg(test)]
 mod tests {

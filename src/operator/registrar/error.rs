@@ -7,6 +7,7 @@ use kube::core::Status;
 use crate::model::name::{Namespace, ServiceKey};
 use crate::model::ports::ClusterError;
 use crate::model::text;
+use crate::operator::kubernetes::outage::is_too_large;
 
 /// Longest text of the API server that a client sees, in characters.
 const MAX_MESSAGE: usize = 400;
@@ -72,9 +73,7 @@ fn by_status(status: &Status, verb: Verb, key: &ServiceKey) -> RequestError {
             let asked = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
             RequestError::Overloaded(Duration::from_secs(asked.clamp(1, 60).into()))
         }
-        500.. if message.contains("too large") || message.contains("larger than max") => {
-            RequestError::Content(ClusterError::TooLarge)
-        }
+        500.. if is_too_large(message) => RequestError::Content(ClusterError::TooLarge),
         500.. if message.contains("database space exceeded") => {
             tracing::error!(service = %key, "etcd is full; nothing can be registered until its operator frees space");
             RequestError::Refused(ClusterError::Full)

@@ -8,6 +8,8 @@ pub(crate) mod http;
 pub(crate) mod probe;
 pub(crate) mod requests;
 pub(crate) mod rows;
+#[path = "../../console/server_client.rs"]
+mod server_client;
 pub(crate) mod watch;
 
 use std::sync::OnceLock;

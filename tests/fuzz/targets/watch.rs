@@ -1,11 +1,9 @@
 //! A hostile server's watch: the console reports the problem, and neither panics nor hangs.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
-use portolan::console::source::api::{ApiSource, ServerClient};
+use portolan::console::source::api::ApiSource;
 use portolan::console::source::{EVENT_QUEUE, Link, Source as _, SourceEvent};
-use reqwest::{Method, RequestBuilder};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -13,23 +11,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::http::show;
+use super::server_client::To;
 use super::{AMPLE, runtime};
-
-struct To(SocketAddr, reqwest::Client);
-
-impl ServerClient for To {
-    fn location(&self) -> String {
-        format!("server http://{}", self.0)
-    }
-
-    fn connection_error(&self, _: &reqwest::Error) -> Option<String> {
-        None
-    }
-
-    fn request(&self, method: Method, path: &[&str], query: &[(&str, &str)]) -> Result<RequestBuilder, String> {
-        Ok(self.1.request(method, format!("http://{}/api/v1/{}", self.0, path.join("/"))).query(query))
-    }
-}
 
 /// One for all inputs: reading the system's certificates takes longer than an input.
 fn client() -> reqwest::Client {
