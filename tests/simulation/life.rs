@@ -383,6 +383,7 @@ impl Life {
             let behind = truth.behind_since().unwrap_or(truth.now());
             if crash || self.disk_until.is_some() {
                 truth.doubt(behind - UNSTORED);
+                self.programs.doubt(behind - UNSTORED);
             }
         }
         if self.disk_until.is_some() {

@@ -95,7 +95,12 @@ impl Observer {
     /// Looks on until `stop`.
     pub(crate) async fn look_on(mut self, readers: Readers, stop: CancellationToken) -> Self {
         let (snapshot, mut feed) = readers.catalog.subscribe();
-        self.reopened(&snapshot.newest_first(None).cloned().collect::<Vec<_>>(), snapshot.revision());
+        let entries: Vec<_> = snapshot.newest_first(None).cloned().collect();
+        self.reopened(&entries, snapshot.revision());
+        // A run that was killed may have answered no question about what it showed last.
+        for entry in entries {
+            self.ask_history(&readers, entry.service().id).await;
+        }
         let mut second = tokio::time::interval(Duration::from_secs(1));
         loop {
             tokio::select! {
