@@ -173,6 +173,7 @@ pub(crate) async fn serve() -> Result<()> {
         server_events: EventReceiver::closed(),
         watches: WatchLimiter::new(WatchLimits::default()),
         in_flight: InFlight::new(InFlightLimits::default(), metrics.clone()),
+        bodies: InFlight::new(InFlightLimits::BODIES, metrics.clone()),
         settings: ApiSettings { default_namespace: Namespace::default(), service_metrics: true },
     });
     let listener = crate::roles::listen().await?;

@@ -10,7 +10,8 @@ use shuttle::thread::spawn;
 
 use crate::ConnSettings;
 use crate::activity::{Activity, SecondsClock};
-use crate::budget::{Budget, Limits};
+use crate::budget::{Budget, DelayedCheck, Limits};
+use crate::lane::{Lane, Priority};
 use crate::lease::Lease;
 use crate::limiter::{Acquired, ConnectionLimiter};
 use crate::model::name::ServiceKey;
@@ -140,14 +141,16 @@ fn budget_holds() {
     let probes: Vec<_> = (0..3)
         .map(|number| {
             let (budget, under_way) = (Arc::clone(&budget), under_way.clone());
-            spawn(move || match budget.spend(address, None, UnixMs(0)) {
+            spawn(move || match budget.spend(address, false, None, UnixMs(0)) {
                 Ok(permit) => {
                     assert!(under_way.fetch_add(1, Ordering::SeqCst) < 2, "two a second");
                     drop(permit);
                     true
                 }
                 Err(delay) => {
-                    budget.wait(delay.key, CheckId::plain(number), false);
+                    let priority = Priority { urgent: false, lane: Lane::Quick };
+                    let (check, gap) = (CheckId::plain(number), Duration::from_secs(1));
+                    budget.wait(delay.key, &DelayedCheck { check, priority, namespace: 1, gap }, false);
                     false
                 }
             })

@@ -30,6 +30,12 @@ mod crypto {
     pub(crate) use portolan::crypto::stamp;
 }
 
+mod prober {
+    pub(crate) mod targets {
+        pub(crate) use crate::lane::{Lane, Priority};
+    }
+}
+
 /// As much of a verified token as the cache looks at.
 mod token {
     use crate::model::time::UnixMs;
@@ -58,6 +64,10 @@ mod budget;
 mod clients;
 #[path = "../../src/api/conn/eviction.rs"]
 mod eviction;
+#[path = "../../src/prober/limits/fair_queue.rs"]
+mod fair_queue;
+#[path = "../../src/prober/targets/lane.rs"]
+mod lane;
 #[path = "../../src/prober/leases/lease.rs"]
 mod lease;
 #[path = "../../src/api/conn/limiter.rs"]

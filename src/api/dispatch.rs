@@ -18,7 +18,7 @@ use super::access::{
 use super::conn::{Handler, RequestBody};
 use super::http::body::Body;
 use super::http::envelope::{ApiError, Code};
-use super::http::in_flight;
+use super::http::in_flight::BodiesFull;
 use super::http::rendering::Renderings;
 use super::routes::audit::Audited;
 use super::routes::place::place;
@@ -94,15 +94,25 @@ impl Api {
 }
 
 impl Api {
-    /// The answer to `/metrics` on its own port, whoever asks.
-    pub(super) async fn metrics_for_all(&self, request: Request<RequestBody>, peer: SocketAddr) -> Response<Body> {
+    /// The answer to `/metrics` on its own port, whoever asks. Where that is `on_loopback`, only for the names of loopback.
+    pub(super) async fn metrics_for_all(
+        &self,
+        request: Request<RequestBody>,
+        peer: SocketAddr,
+        on_loopback: bool,
+    ) -> Response<Body> {
         let started = Instant::now();
         let (head, body) = request.into_parts();
         let matched = routes::find(&head.method, head.uri.path());
-        let mut admitted = self.0.state.access.scraper(peer);
-        let nothing = Subject::default();
-        let mut response = Box::pin(self.0.routed(&matched, &head, body, &mut admitted, peer, &nothing)).await;
-        self.0.finish(&head, &mut admitted, &mut response);
+        let response = match self.0.state.access.scraper(&head, peer, on_loopback) {
+            Err(refusal) => refusal.into_reply(),
+            Ok(mut admitted) => {
+                let nothing = Subject::default();
+                let mut response = Box::pin(self.0.routed(&matched, &head, body, &mut admitted, peer, &nothing)).await;
+                self.0.finish(&head, &mut admitted, &mut response);
+                response
+            }
+        };
         self.0.record(&head, peer, matched.pattern, false, &response, started);
         response
     }
@@ -179,19 +189,25 @@ impl Inner {
             log_refusal(&refusal, self.state.access.client_address(&head.headers, peer), &admitted.principal.owner);
             return refusal.into_reply();
         }
+        let max_body = matched.route.map_or(0, |route| route.id.max_body());
         let request = RequestContext {
             state: &self.state,
             renderings: &self.renderings,
             head,
             params: matched.params,
+            max_body,
             principal: &admitted.principal,
             client: self.state.access.client_address(&head.headers, peer),
             audit,
             renewals_only: admitted.rate.is_some_and(|rate| rate.spent.is_some()),
         };
         // Held until the answer: the body's bytes may wait in a queue.
-        let _received = match body.weight().map(|bytes| self.state.in_flight.take(admitted.principal.client, bytes)) {
-            Some(Err(full)) => return self.refuse_full(full),
+        let weight = body.weight(max_body);
+        let _received = match weight.map(|bytes| self.state.bodies.take(admitted.principal.client, bytes)) {
+            Some(Err(full)) => {
+                let full = BodiesFull::from(full);
+                return self.refuse_full(full.reason(), full.into());
+            }
             Some(Ok(permit)) => Some(permit),
             None => None,
         };
@@ -247,13 +263,13 @@ impl Inner {
     fn permit_large(&self, admitted: &Admitted, weight: usize, response: &mut Response<Body>) {
         match self.state.in_flight.take(admitted.principal.client, weight) {
             Ok(permit) => *response.body_mut() = std::mem::take(response.body_mut()).permitted(permit),
-            Err(full) => *response = self.refuse_full(full),
+            Err(full) => *response = self.refuse_full(full.reason(), full.into()),
         }
     }
 
-    fn refuse_full(&self, full: in_flight::Full) -> Response<Body> {
-        self.state.metrics.reject(full.reason());
-        ApiError::from(full).into_reply()
+    fn refuse_full(&self, reason: &'static str, refusal: ApiError) -> Response<Body> {
+        self.state.metrics.reject(reason);
+        refusal.into_reply()
     }
 
     /// Metrics and the access log.

@@ -63,8 +63,10 @@ pub struct ApiState {
     pub server_events: EventReceiver,
     /// Bounds the number of watches.
     pub watches: Arc<WatchLimiter>,
-    /// Bounds the memory of answers and request bodies.
+    /// Bounds the memory of answers.
     pub in_flight: Arc<InFlight>,
+    /// Bounds the memory of request bodies.
+    pub bodies: Arc<InFlight>,
     /// Settings that handlers read.
     pub settings: ApiSettings,
 }

@@ -35,11 +35,15 @@ pub(super) fn listen(settings: &Settings) -> Result<TcpListener, AppError> {
     conn::listen(settings.listen()).map_err(|why| cannot_listen(settings, why))
 }
 
-/// For `/metrics` alone, where that has a port of its own.
-pub(super) fn listen_for_metrics(settings: &Settings) -> Result<Option<TcpListener>, AppError> {
+/// For `/metrics` alone, where that has a port of its own; and where it is.
+pub(super) fn listen_for_metrics(settings: &Settings) -> Result<Option<(TcpListener, SocketAddr)>, AppError> {
     let Some(address) = settings.metrics_address else { return Ok(None) };
     let hint = "check PORTOLAN_METRICS_ADDRESS";
-    conn::listen(address).map(Some).map_err(|why| AppError::Listen { address, why, hint })
+    let listener = conn::listen(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
+    match listener {
+        Ok((address, listener)) => Ok(Some((listener, address))),
+        Err(why) => Err(AppError::Listen { address, why, hint }),
+    }
 }
 
 /// Scrapers are few. They need no certificate of their own, even where the API's clients do.
@@ -76,7 +80,8 @@ pub(super) fn consent(settings: &Settings) -> Consent {
     Consent { start_empty: settings.start_empty, accept_loss: settings.accept_loss }
 }
 
-pub(super) fn policy(settings: &Settings, address: SocketAddr) -> AddressPolicy {
+/// Of a server that listens at the addresses `own`.
+pub(super) fn policy(settings: &Settings, own: impl IntoIterator<Item = SocketAddr>) -> AddressPolicy {
     AddressPolicy {
         allow: settings.probe_allow.clone(),
         deny: settings.probe_deny.clone(),
@@ -84,7 +89,7 @@ pub(super) fn policy(settings: &Settings, address: SocketAddr) -> AddressPolicy 
         denied_ports: Vec::new(),
         denied_by_default: Vec::new(),
         denied_for_now: Arc::default(),
-        own: Some(OwnListener::at(address)),
+        own: own.into_iter().map(OwnListener::at).collect(),
     }
 }
 

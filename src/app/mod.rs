@@ -49,7 +49,7 @@ pub fn store_settings(settings: &Settings) -> StoreSettings {
 
 /// Where the server with these settings may probe, in standalone mode.
 pub fn address_policy(settings: &Settings) -> AddressPolicy {
-    component_settings::policy(settings, settings.listen())
+    component_settings::policy(settings, [settings.listen()].into_iter().chain(settings.metrics_address))
 }
 
 /// Why the server did not start, or did not end well. Each message says what to do.
@@ -129,7 +129,7 @@ pub async fn run(settings: Settings, options: RunOptions, ready: impl FnOnce(Soc
 
 /// The store is the record, and this process does everything.
 async fn standalone(mut startup: Startup, ready: impl FnOnce(SocketAddr)) -> Result<(), AppError> {
-    let policy = component_settings::policy(&startup.settings, startup.address);
+    let policy = component_settings::policy(&startup.settings, startup.own_addresses());
     let core = startup.core(None, policy.clone(), Arc::new(AnyNamespace), Arc::new(AlwaysLeads), None)?;
     let status = startup.local_status(&core);
     let status: Arc<dyn StatusSource> = Arc::new(status);

@@ -43,7 +43,7 @@ pub(super) struct Startup {
     pub(super) shutdown: CancellationToken,
     pub(super) address: SocketAddr,
     pub(super) listener: TcpListener,
-    metrics_listener: Option<TcpListener>,
+    metrics_listener: Option<(TcpListener, SocketAddr)>,
     pub(super) clock: Clock,
     pub(super) metrics: Metrics,
     pub(super) descriptors: Descriptors,
@@ -138,6 +138,12 @@ impl Startup {
         Ok(Core { store, catalog, probing, names, writer, prober })
     }
 
+    /// Where this server listens.
+    pub(super) fn own_addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        let metrics = self.metrics_listener.as_ref().map(|(_, address)| *address);
+        [self.address].into_iter().chain(metrics)
+    }
+
     /// The components that every server has.
     pub(super) fn local_status(&self, core: &Core) -> LocalStatus {
         let prober = Arc::clone(core.probing.status());
@@ -194,6 +200,7 @@ impl Startup {
             server_events,
             watches: WatchLimiter::new(WatchLimits::of(connections.total, connections.per_client)),
             in_flight: InFlight::new(InFlightLimits::default(), self.metrics.clone()),
+            bodies: InFlight::new(InFlightLimits::BODIES, self.metrics.clone()),
             settings: ApiSettings { default_namespace, service_metrics: self.settings.service_metrics },
         }
     }
@@ -227,9 +234,9 @@ impl Startup {
         tasks.start(ShutdownStage::Serving, "the reload of files", |stop| {
             reload::run(requests, reloaded, audit, reloaded_tls, stop)
         });
-        if let Some(listener) = self.metrics_listener {
+        if let Some((listener, address)) = self.metrics_listener {
             let settings = component_settings::metrics_conn_settings(tls.clone());
-            let port = MetricsPort::new(api.clone());
+            let port = MetricsPort::new(api.clone(), address.ip());
             let metrics = self.metrics.clone();
             tasks.start(ShutdownStage::Serving, "the port of the metrics", |stop| {
                 conn::serve(listener, settings, port, metrics, stop)
@@ -260,7 +267,7 @@ impl Startup {
             database = %settings.db_path.display(),
             "listening on {scheme}://{address}"
         );
-        if let Some(Ok(address)) = self.metrics_listener.as_ref().map(TcpListener::local_addr) {
+        if let Some((_, address)) = &self.metrics_listener {
             tracing::info!("serving metrics on {scheme}://{address}/metrics, without a token");
         }
         if settings.auth.is_some() {

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::accrual::Accrual;
 use super::epoch::Epoch;
+use super::pin::Held;
 use super::render::{self, Rendered, Variant};
 use crate::model::availability::Standing;
 use crate::model::outcome::{Health, Reason};
@@ -65,6 +66,8 @@ pub struct Entry {
     last_check: LastCheck,
     accrual: Accrual,
     rendered: OnceLock<Rendered>,
+    /// Counts its memory, once it is replaced and a reader holds it.
+    held: OnceLock<Held>,
 }
 
 /// Distinguishes a state that only this replica is in from what every replica shows at that revision.
@@ -110,7 +113,8 @@ impl Entry {
         let weight = u32::try_from(weight(&service)).unwrap_or(u32::MAX);
         let accrual = Accrual::starting(Standing::of_service(&service));
         let service = Arc::new(service);
-        Self { service, revision, mark, health, weight, last_check, accrual, rendered: OnceLock::new() }
+        let (rendered, held) = (OnceLock::new(), OnceLock::new());
+        Self { service, revision, mark, health, weight, last_check, accrual, rendered, held }
     }
 
     /// The same, where it replaces `old`: if that is the same service, its time goes on.
@@ -149,6 +153,12 @@ impl Entry {
     /// About how much memory it takes once rendered, in bytes.
     pub fn weight(&self) -> usize {
         usize::try_from(self.weight).unwrap_or(usize::MAX)
+    }
+
+    /// Counts its memory from now on until it is dropped.
+    pub(super) fn hold(&self, held: Held) {
+        // Only one that was removed and registered again in one batch comes twice.
+        drop(self.held.set(held));
     }
 
     /// The service's JSON.

@@ -85,8 +85,8 @@ impl Catalog {
         self.superseded.pin()
     }
 
-    /// How far the watch has come, in cluster mode: the current snapshot includes everything up to that revision; if several namespaces are
-    /// watched, everything of one of them.
+    /// How far the watch has come, in cluster mode: the current snapshot includes everything up to that revision. If several namespaces are
+    /// watched, what an open watch has yet to deliver may be missing, but nothing of a watch that is broken.
     pub fn watch_revision(&self) -> tokio::sync::watch::Receiver<u64> {
         self.watch_revision.subscribe()
     }
@@ -99,9 +99,69 @@ impl Catalog {
     /// Publishes `next`, then sends `batch` on the feed. Only the store's writer calls this, after its commit.
     pub fn publish(&self, next: Snapshot, batch: Batch) {
         let before = self.current.swap(Arc::new(next));
-        self.superseded.add(&before, &batch);
+        let replaced = self.count_replaced(&before, &batch);
+        drop(before);
         let sent = self.recent.lock().unwrap_or_else(PoisonError::into_inner).keep(batch, FEED_CAPACITY, FEED_BYTES);
+        // What neither a reader nor the feed holds goes now.
+        for entry in replaced.into_iter().filter(|entry| Arc::strong_count(entry) > 1) {
+            entry.hold(self.superseded.hold(entry.weight()));
+        }
         // No receiver is fine: nobody is listening yet.
         let _ = self.feed.send(sent);
+    }
+
+    /// Counts what `batch` replaced in `before`, and returns it.
+    fn count_replaced(&self, before: &Snapshot, batch: &Batch) -> Vec<Arc<Entry>> {
+        let upserts = batch.upserts.iter().map(|entry| (&entry.service().key, Some(entry)));
+        let changes = upserts.chain(batch.removed.iter().map(|(key, _)| (key, None)));
+        let old = changes.filter_map(|(key, new)| {
+            let old = before.get(key.as_str());
+            self.superseded.add(old.map_or(0, |old| old.weight()));
+            old.filter(|old| new.is_none_or(|new| !Arc::ptr_eq(old, new)))
+        });
+        old.cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::outcome::{Health, Reason};
+    use crate::model::service::{Instance, InstanceSpec, Service};
+
+    /// A service of that name which weighs more than a third of the bound.
+    fn large(name: &str) -> Arc<Entry> {
+        let bytes = usize::try_from(pin::MAX_PINNED / 6).expect("small") + 1;
+        let spec = InstanceSpec { description: "x".repeat(bytes), ..InstanceSpec::sample("http://h") };
+        let instance = Instance::sample("default", spec, (Health::Healthy, Reason::Passed));
+        Arc::new(Entry::new(Service::sample(name, vec![instance]), LastCheck::default()))
+    }
+
+    fn change(catalog: &Catalog, name: &str) {
+        let (entry, mut next) = (large(name), Snapshot::clone(&catalog.read()));
+        let sequence = next.sequence() + 1;
+        next.put(Arc::clone(&entry));
+        next.advance(sequence, sequence);
+        catalog.publish(next, Batch { sequence, revision: sequence, upserts: vec![entry], ..Batch::default() });
+    }
+
+    #[test]
+    fn a_reader_lets_go_only_while_too_much_of_what_was_replaced_is_held() {
+        let catalog = Catalog::new(Snapshot::empty(Epoch::random(), 1));
+        for name in ["a", "b", "c"] {
+            change(&catalog, name);
+        }
+        let pin = catalog.pin();
+        let first = catalog.snapshot();
+        for _ in 0..9 {
+            change(&catalog, "a");
+        }
+        assert!(!pin.is_over(), "of all versions only the first is held");
+        change(&catalog, "b");
+        change(&catalog, "c");
+        assert!(pin.is_over(), "all three services are held");
+        assert!(!catalog.pin().is_over(), "a new reader holds nothing old");
+        drop(first);
+        assert!(!pin.is_over(), "nobody holds them any more");
     }
 }

@@ -147,8 +147,8 @@ open.
 Examples:
   portolan export > services.jsonl
   portolan export --db /var/lib/portolan/services.db --for-import > services.jsonl
-  portolan export -n shop |
-    while read -r line; do echo \"$line\" | portolan register -f - --server http://new:8080; done";
+  portolan export -n shop | while read -r line; do
+    printf '%s\\n' \"$line\" | portolan register -f - --server http://new:8080; done";
 
 pub(super) const BACKUP: &str = "\
 The copy is complete and consistent, and the command reads it back before it reports success. To restore it while no server runs, move the \

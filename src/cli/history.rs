@@ -4,17 +4,21 @@ use clap::Args;
 use uuid::Uuid;
 
 use super::args::{Format, NamespaceArg, OutputArg, ServerArgs};
-use super::client::Client;
+use super::client::{Client, Reply};
 use super::completion;
 use super::exit::{Exit, Failure};
 use super::output::Streams;
 use super::output::paint::{Cell, Tone};
 use super::output::table::{Table, foreign};
 use super::output::time::since;
+use super::pages::{Pages, join};
 use crate::model::outcome::Health;
 use crate::model::text::escape;
 use crate::model::time::UnixMs;
 use crate::wire::HistoryEntry;
+
+/// Most transitions to show.
+const MAX_LIMIT: u16 = 10_000;
 
 /// Flags of `history`.
 #[derive(Debug, Args)]
@@ -27,8 +31,8 @@ pub(super) struct HistoryArgs {
     /// Only this instance
     #[arg(short, long, value_name = "NAME")]
     instance: Option<String>,
-    /// Maximum number of transitions to show, 1 to 500
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=500))]
+    /// Maximum number of transitions to show, 1 to 10,000
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_LIMIT)))]
     limit: u16,
     #[command(flatten)]
     output: OutputArg,
@@ -43,25 +47,18 @@ pub(super) async fn transitions(client: &Client, id: Uuid) -> Result<Vec<History
 
 pub(super) async fn run(args: HistoryArgs, streams: &mut Streams) -> Result<Exit, Failure> {
     let client = Client::new(&args.server).await?;
-    let limit = args.limit.to_string();
-    let mut query = vec![("limit", limit.as_str())];
-    query.extend(args.instance.as_deref().map(|i| ("instance", i)));
-    let reply = if args.service.parse::<Uuid>().is_ok() {
-        client.get(&["services", &args.service, "history"], &query).await?
-    } else {
-        query.push(("name", args.service.as_str()));
-        query.extend(args.namespace.namespace.as_deref().map(|ns| ("namespace", ns)));
-        client.get(&["services", "history"], &query).await?
-    };
-    if reply.registered == Some(false) {
+    let pages = pages(&client, &args).await?;
+    let last = pages.last();
+    if last.is_some_and(|page| page.registered == Some(false)) {
         streams.note(&format!("{} is no longer registered", escape(&args.service, 100)));
     }
     if args.output.output == Format::Json {
-        streams.json(reply.raw())?;
+        streams.json(&join(&pages))?;
         return Ok(Exit::Ok);
     }
-    let changes: Vec<HistoryEntry> = reply.read()?;
-    let since = reply.history_since;
+    let changes = pages.iter().map(Reply::read::<Vec<HistoryEntry>>).collect::<Result<Vec<_>, _>>()?;
+    let changes: Vec<_> = changes.into_iter().flatten().collect();
+    let since = last.and_then(|page| page.history_since);
     match since {
         None if changes.is_empty() => streams.note("nothing has changed since it was registered"),
         Some(since) if changes.is_empty() => {
@@ -70,12 +67,31 @@ pub(super) async fn run(args: HistoryArgs, streams: &mut Streams) -> Result<Exit
         _ => {}
     }
     streams.table(&table(&changes, args.output.output == Format::Wide, UnixMs::wall()))?;
-    if reply.next_cursor.is_some() {
-        streams.note("there are older ones: give a higher --limit");
-    } else if let Some(since) = since.filter(|_| !changes.is_empty()) {
-        streams.note(&format!("each replica has its own history; this one's begins at {since}"));
+    match last.and_then(|page| page.next_cursor.as_deref()) {
+        Some(_) if args.limit < MAX_LIMIT => streams.note("there are older ones: give a higher --limit"),
+        Some(next) => {
+            let next = escape(next, 100);
+            streams.note(&format!("there are older ones: the history continues in the API with cursor={next}"));
+        }
+        None => {
+            if let Some(since) = since.filter(|_| !changes.is_empty()) {
+                streams.note(&format!("each replica has its own history; this one's begins at {since}"));
+            }
+        }
     }
     Ok(Exit::Ok)
+}
+
+/// The newest transitions, up to the limit.
+async fn pages(client: &Client, args: &HistoryArgs) -> Result<Vec<Reply>, Failure> {
+    let service = args.service.as_str();
+    let is_id = service.parse::<Uuid>().is_ok();
+    let by_id = ["services", service, "history"];
+    let path = if is_id { &by_id[..] } else { &["services", "history"] };
+    let named = [("name", Some(service)), ("namespace", args.namespace.namespace.as_deref())];
+    let given = named.into_iter().filter(|_| !is_id).chain([("instance", args.instance.as_deref())]);
+    let query = given.filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
+    Pages::first(client, path, query, args.limit.into()).all().await
 }
 
 fn table(changes: &[HistoryEntry], wide: bool, now: UnixMs) -> Table {

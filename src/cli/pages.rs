@@ -2,12 +2,14 @@
 
 use std::collections::HashSet;
 
+use serde::de::IgnoredAny;
+
 use super::client::{Client, Reply};
 use super::exit::{Exit, Failure};
 use crate::console::source::api::read::objects as objects_in;
 
-/// Services per page.
-pub(super) const PAGE_SIZE: &str = "500";
+/// Most elements that a server puts into a page.
+const PAGE_SIZE: usize = 500;
 /// Most pages; no registry has more pages, so whatever goes on is not a registry.
 const MAX_PAGES: usize = 2000;
 /// Most bytes of all pages together.
@@ -15,12 +17,14 @@ const MAX_BYTES: usize = 64 << 20;
 /// Most objects of all pages together; 25,600 instances need half as many objects.
 const MAX_OBJECTS: usize = 400_000;
 
-/// A list of services.
+/// A list of services, or of something else.
 pub(super) struct Pages<'a> {
     client: &'a Client,
     path: &'a [&'a str],
     /// None once the last page was read.
     query: Option<Vec<(String, String)>>,
+    /// How many more elements are wanted; all of them unless a number was given.
+    left: Option<usize>,
     seen: HashSet<String>,
     count: usize,
 }
@@ -33,8 +37,19 @@ impl<'a> Pages<'a> {
 
     /// The same of another list.
     pub(super) fn at(client: &'a Client, path: &'a [&'a str], mut query: Vec<(String, String)>) -> Self {
-        query.push(("limit".to_owned(), PAGE_SIZE.to_owned()));
-        Self { client, path, query: Some(query), seen: HashSet::new(), count: 0 }
+        query.push(limit(None));
+        Self { client, path, query: Some(query), left: None, seen: HashSet::new(), count: 0 }
+    }
+
+    /// The first `most` elements of that list.
+    pub(super) fn first(
+        client: &'a Client,
+        path: &'a [&'a str],
+        mut query: Vec<(String, String)>,
+        most: usize,
+    ) -> Self {
+        query.push(limit(Some(most)));
+        Self { client, path, query: Some(query), left: Some(most), seen: HashSet::new(), count: 0 }
     }
 
     /// The next page; none after the last.
@@ -49,14 +64,17 @@ impl<'a> Pages<'a> {
         self.count += 1;
         let pairs: Vec<(&str, &str)> = query.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
         let page = self.client.get(self.path, &pairs).await?;
-        match page.next_cursor.clone() {
+        if let Some(left) = &mut self.left {
+            *left = left.saturating_sub(page.read::<Vec<IgnoredAny>>()?.len());
+        }
+        match page.next_cursor.clone().filter(|_| self.left != Some(0)) {
             None => self.query = None,
             Some(next) => {
                 if !self.seen.insert(next.clone()) {
                     return Err(endless("its next_cursor repeats"));
                 }
-                query.retain(|(name, _)| name != "cursor");
-                query.push(("cursor".to_owned(), next));
+                query.retain(|(name, _)| name != "cursor" && name != "limit");
+                query.extend([limit(self.left), ("cursor".to_owned(), next)]);
             }
         }
         Ok(Some(page))
@@ -79,6 +97,12 @@ impl<'a> Pages<'a> {
         }
         Ok(pages)
     }
+}
+
+/// How many elements to ask for, of those that are left.
+fn limit(left: Option<usize>) -> (String, String) {
+    let most = left.unwrap_or(PAGE_SIZE).min(PAGE_SIZE);
+    ("limit".to_owned(), most.to_string())
 }
 
 fn too_much() -> Failure {

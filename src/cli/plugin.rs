@@ -67,8 +67,9 @@ pub(super) fn as_typed(text: &str) -> String {
 fn with_context(command: clap::Command, context: Option<&str>) -> clap::Command {
     let has = |id: &str| command.get_arguments().any(|arg| arg.get_id() == id);
     let (Some(context), true) = (context, has("context") && has("server")) else { return command };
-    let others = ["server", "file"].into_iter().filter(|id| has(id));
-    let unless: Vec<_> = others.map(|id| (id, ArgPredicate::IsPresent, None::<&str>)).collect();
+    // The file of `console` is read instead of a server; `register` sends its file to one.
+    let others: &[&str] = if command.get_name() == "console" { &["server", "file"] } else { &["server"] };
+    let unless: Vec<_> = others.iter().map(|id| (*id, ArgPredicate::IsPresent, None::<&str>)).collect();
     let context = context.to_owned();
     command.mut_arg("context", |arg| arg.default_value_ifs(unless).default_value(context))
 }

@@ -219,6 +219,8 @@ fn gos_booleans_are_read_as_go_reads_them() {
     assert!(problem(&[], &[("ENABLE_AUTH", "yes")]).contains("ENABLE_AUTH is \"yes\"; expected true or false"));
     assert!(load(&["--service-metrics=false"], &[]).is_ok_and(|s| !s.service_metrics));
     assert!(load(&["--enable-auth"], &[("JWT_SECRET", SECRET)]).is_ok_and(|s| s.auth.is_some()));
+    let cluster = load(&["--mode=cluster", "--policies", "--publish", "--adopt=false"], &[]).expect("loads").mode;
+    assert!(matches!(cluster, Mode::Cluster(c) if c.policies && c.publish && !c.adopt));
 }
 
 #[test]

@@ -106,7 +106,7 @@ pub struct Outages {
     arrivals: u64,
     arrived: UnixMs,
     listed: Vec<usize>,
-    made_of: Option<MadeOf>,
+    pub(super) made_of: Option<MadeOf>,
 }
 
 impl Outages {

@@ -219,7 +219,8 @@ fn update<I: InstanceView>(
     if !caller.may_change(instance.owner()) {
         return Err(WriteError::NotOwner);
     }
-    if let Some(most) = limits.per_service.filter(|_| instance.is_beyond_limit()) {
+    // Those that were removed since it was left out may have made room for it.
+    if let Some(most) = limits.per_service.filter(|most| instance.is_beyond_limit() && instances.len() > *most) {
         return Err(WriteError::FullByPolicy(most));
     }
     let (old, new) = (instance.spec(), &registration.spec);

@@ -51,6 +51,8 @@ pub(crate) struct Options {
     pub(crate) service_metrics: bool,
     pub(crate) watches: WatchLimits,
     pub(crate) answers: InFlightLimits,
+    /// Of request bodies.
+    pub(crate) bodies: InFlightLimits,
     /// Where access lines go.
     pub(crate) log: Option<Box<dyn std::io::Write + Send>>,
     /// The audit file.
@@ -93,6 +95,7 @@ impl Default for Options {
             service_metrics: true,
             watches: WatchLimits::default(),
             answers: InFlightLimits::default(),
+            bodies: InFlightLimits::BODIES,
             log: None,
             audit: None,
             prober: None,
@@ -221,6 +224,7 @@ impl TestApp {
             server_events: options.server_events.take().unwrap_or_else(EventReceiver::closed),
             watches: WatchLimiter::new(options.watches),
             in_flight: InFlight::new(options.answers, metrics.clone()),
+            bodies: InFlight::new(options.bodies, metrics.clone()),
             settings: ApiSettings {
                 default_namespace: "default".parse().expect("a label"),
                 service_metrics: options.service_metrics,

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use portolan::api::access::Scopes;
 use portolan::model::outcome::Health;
+use portolan::model::time::Clock;
 use portolan::operator::replicas::pass_on::LeaderLine;
 use portolan::prober::ProberSettings;
 use portolan::telemetry::metrics::Metrics;
@@ -183,10 +184,10 @@ async fn who_asked_is_named_and_only_what_was_verified_is_believed() {
     of.call(Method::PUT, &format!("{at}/instances/default/heartbeat"), Some(&thief), None).await.refusal(403);
     assert_eq!(of.says(who).await, refused("thief", "not_owner"), "a refused heartbeat is said");
     of.call(Method::PUT, &format!("{at}/instances/default/heartbeat"), Some(&owner), None).await.refusal(409);
-    assert_eq!(of.says(["status", "code"]).await, [json!(409), json!("no_heartbeat_check")]);
     let stale = of.app.request(Method::DELETE, &format!("{at}/instances/default")).header("if-match", "99");
     of.app.send(stale.bearer_auth(&owner)).await.refusal(412);
-    assert_eq!(of.says(["status", "code"]).await, [json!(412), json!("stale_generation")]);
+    let stale = ["action", "status", "code"];
+    assert_eq!(of.says(stale).await, [json!("deregister"), json!(412), json!("stale_generation")]);
 
     let text = std::fs::read_to_string(&of.path).expect("it is there");
     for secret in [&owner, &thief, &reader, &elsewhere] {
@@ -208,6 +209,41 @@ async fn a_foreign_page_is_named_and_a_client_over_its_limit_is_not() {
     let id = of.app.get("/api/v1/services/discover?name=pay").await.ok()["data"]["id"].clone();
     of.app.delete(&format!("/api/v1/services/{}", id.as_str().expect("an id"))).await.ok();
     assert_eq!(of.says(["action", "status"]).await, [json!("deregister"), json!(200)], "the 429 left no line");
+}
+
+#[tokio::test]
+async fn a_heartbeat_that_changes_nothing_leaves_no_line() {
+    let mut of = Audited::with(Options::default()).await;
+    for _ in 0..200 {
+        let unknown = of.app.request(Method::PUT, "/api/v1/services/x/instances/y/heartbeat");
+        assert_eq!(of.app.send(unknown).await.refusal(404), "instance_not_found");
+    }
+    let id = of.call(Method::POST, FIRST, None, Some(pay(1))).await.ok()["data"]["id"].clone();
+    assert_eq!(of.says(["action", "status"]).await, [json!("register"), json!(200)], "no heartbeat left a line");
+    let instance = format!("/api/v1/services/{}/instances/default", id.as_str().expect("an id"));
+    let beat = || of.app.request(Method::PUT, &format!("{instance}/heartbeat"));
+    of.app.send(beat()).await.refusal(409);
+    of.app.send(beat().header("if-match", "99")).await.refusal(412);
+    of.app.delete(&instance).await.ok();
+    assert_eq!(of.says(["action", "status"]).await, [json!("deregister"), json!(200)]);
+}
+
+#[tokio::test]
+async fn refusals_of_unknown_callers_leave_a_few_lines_also_where_nothing_is_limited() {
+    let owner = token("owner", None, None);
+    // No line comes back.
+    let clock = Clock::manual(Clock::system().now());
+    let mut of = Audited::with(Options { auth: true, clock, ..Options::default() }).await;
+    for _ in 0..200 {
+        of.app.delete("/api/v1/services/deregister?name=pay").await.refusal(401);
+    }
+    of.call(Method::POST, FIRST, Some(&owner), Some(pay(1))).await.ok();
+    let mut refused = 0;
+    while of.says(["status"]).await == [json!(401)] {
+        refused += 1;
+    }
+    assert_eq!(refused, 60);
+    assert_eq!(lines(&of.path)[60]["action"], "register", "others have their lines");
 }
 
 #[tokio::test]

@@ -48,7 +48,13 @@ struct Slow(TcpStream);
 
 impl Slow {
     async fn ask(app: &TestApp, head: &str) -> Self {
+        Self::ask_from(1, app, head).await
+    }
+
+    /// The same from 127.0.0.`host`.
+    async fn ask_from(host: u8, app: &TestApp, head: &str) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind(([127, 0, 0, host], 0).into()).expect("a loopback address");
         socket.set_recv_buffer_size(4096).expect("a small buffer");
         let mut stream = socket.connect(app.address).await.expect("it listens");
         stream.write_all(format!("{head}\r\nHost: localhost\r\n\r\n").as_bytes()).await.expect("it reads");
@@ -169,25 +175,93 @@ async fn answers_that_nobody_reads_have_a_bound_and_give_it_back() {
     assert!(app.get("/metrics").await.text().contains(counted));
 }
 
+/// Begins a request with a body of 64 KiB, of which nothing is sent; returns once the server waits for it, or has refused it.
+async fn unfinished(host: u8, app: &TestApp, request: &str) -> (Slow, String) {
+    let head = format!(
+        "{request} HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 65536\r\nExpect: 100-continue"
+    );
+    let mut begun = Slow::ask_from(host, app, &head).await;
+    let answer = begun.head().await;
+    (begun, answer)
+}
+
+#[tokio::test]
+async fn bodies_that_do_not_arrive_take_nothing_from_answers() {
+    let limits = InFlightLimits { total: 256 * 1024, per_client: 64 * 1024 };
+    let app = serving(35, 6000, Options { answers: limits, bodies: limits, ..Options::default() }).await;
+    let mut open = Vec::new();
+    for (request, answer) in [
+        ("PUT /api/v1/services/x/instances/y/heartbeat", "http/1.1 413"),
+        ("POST /api/v1/services/register", "http/1.1 100"),
+    ] {
+        for host in 2..=5 {
+            let (begun, head) = unfinished(host, &app, request).await;
+            assert!(head.starts_with(answer), "{request} from {host}: {head}");
+            open.push(begun);
+        }
+    }
+    let list = app.get(LIST).await;
+    assert_eq!(list.status, 200, "{}", list.text());
+    assert!(list.bytes.len() > 200 * 1024, "{}", list.bytes.len());
+
+    let (_, head) = unfinished(2, &app, "POST /api/v1/services/register").await;
+    assert!(head.starts_with("http/1.1 429") && head.contains("retry-after: 1"), "{head}");
+    let large = json!({"name": "large", "base_url": "http://127.0.0.1:9", "metadata": labels(20_000)});
+    let refused = app.register(&large).await;
+    assert_eq!((refused.header("retry-after"), refused.refusal(503)), ("1", "busy".to_owned()));
+    let metrics = app.get("/metrics").await.text();
+    for reason in ["bodies_in_flight", "client_bodies_in_flight"] {
+        assert!(metrics.contains(&format!("portolan_rejected_total{{reason=\"{reason}\"}} 1")), "{reason}");
+    }
+    app.add("small").await;
+    drop(open);
+    timeout(PATIENCE, async {
+        while app.register(&large).await.status != 200 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("it comes back");
+}
+
 #[tokio::test]
 async fn a_reader_that_keeps_too_much_alive_is_cut_off() {
     // Cut off for what it keeps, never for its pace.
-    let app = serving(100, 60_000, Options { patient: true, ..quick() }).await;
+    let app = serving(700, 60_000, Options { patient: true, ..quick() }).await;
     let mut reader = Slow::ask(&app, &format!("GET {LIST} HTTP/1.1")).await;
     let len = length(&reader.head().await);
-    // Each change replaces a service of 120 KB, with its text.
-    for n in 0..700_u32 {
-        let health = if n % 2 == 0 { Health::Healthy } else { Health::Unhealthy };
-        app.set_health("default/s1", "default", health).await;
+    // Each change replaces a service of 120 KB, with its text, that the reader still needs.
+    for n in 0..700 {
+        app.set_health(&format!("default/s{n}"), "default", Health::Healthy).await;
     }
     let got = reader.rest().await.len();
     assert!(got < len, "{got} of {len} bytes came: nothing was cut off");
     assert!(app.get("/metrics").await.text().contains("portolan_rejected_total{reason=\"outdated_answer\"} 1"));
     assert_eq!(
         app.get(LIST).await.ok()["data"].as_array().map(Vec::len),
-        Some(100),
+        Some(700),
         "a second request gets everything"
     );
+}
+
+#[tokio::test]
+async fn changes_of_what_a_slow_reader_does_not_hold_leave_it_alone() {
+    let app = serving(40, 60_000, Options { patient: true, ..quick() }).await;
+    for n in 0..64 {
+        let metadata = labels(60_000);
+        let instance = json!({"namespace": "b", "name": "big", "instance": format!("i{n}"), "base_url": "http://127.0.0.1:9",
+            "metadata": metadata});
+        app.register(&instance).await.ok();
+    }
+    let mut reader = Slow::ask(&app, &format!("GET {LIST} HTTP/1.1\r\nConnection: close")).await;
+    let len = length(&reader.head().await);
+    // Each change replaces a service of 7.7 MB, with its text.
+    for n in 0..10_u32 {
+        let health = if n % 2 == 0 { Health::Healthy } else { Health::Unhealthy };
+        app.set_health("b/big", "i0", health).await;
+    }
+    assert_eq!(reader.rest().await.len(), len);
+    assert!(!app.get("/metrics").await.text().contains("outdated_answer"));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -214,6 +214,46 @@ pub(crate) fn canned_forever(body: &'static str) -> String {
         }
     });
     url
+}
+
+/// Answers all requests, on connections that stay open: `answer` makes a status and a body of the connection's number, from 0, and the
+/// request.
+pub(crate) fn answering(answer: impl Fn(usize, &str) -> (&'static str, String) + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let answer = Arc::new(answer);
+    std::thread::spawn(move || {
+        for (number, stream) in listener.incoming().map_while(Result::ok).enumerate() {
+            let answer = Arc::clone(&answer);
+            std::thread::spawn(move || {
+                let mut stream = BufReader::new(stream);
+                while let Some(request) = next_request(&mut stream) {
+                    let (status, body) = answer(number, &request);
+                    let head = format!("HTTP/1.1 {status}\r\nContent-Type: application/json");
+                    let reply = format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                    if stream.get_mut().write_all(reply.as_bytes()).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    url
+}
+
+/// The next request of a connection, head and body; none once its client has closed it.
+fn next_request(stream: &mut BufReader<TcpStream>) -> Option<String> {
+    let mut request = String::new();
+    while !request.ends_with("\r\n\r\n") {
+        if stream.read_line(&mut request).ok()? == 0 {
+            return None;
+        }
+    }
+    let mut fields = request.lines().filter_map(|line| line.split_once(": "));
+    let length = fields.find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    let mut body = vec![0; length.map_or(0, |(_, bytes)| bytes.parse().expect("a number"))];
+    stream.read_exact(&mut body).ok()?;
+    Some(request + std::str::from_utf8(&body).expect("UTF-8"))
 }
 
 /// Answers one request with `reply`, and returns the request.

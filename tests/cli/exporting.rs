@@ -2,6 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -76,6 +78,25 @@ fn lines_come_in_a_stable_order_and_register_the_same_again() {
     let db = server.folder.path().join("services.db");
     let from_file = portolan().arg("export").arg("--db").arg(&db).output().expect("it runs");
     assert_eq!((ended(&from_file).0, stdout(&from_file)), (0, text));
+}
+
+#[test]
+fn the_loop_of_the_help_registers_every_line_as_it_is() {
+    let help = stdout(&portolan().args(["export", "--help"]).output().expect("it runs"));
+    let (_, example) = help.split_once("  portolan export -n shop |").expect("the example");
+    let (old, new) = (Server::start(&[]), Server::start(&[]));
+    let windows = json!({"name": "a", "namespace": "shop", "base_url": "http://127.0.0.1:4001", "check": {"none": {}},
+        "metadata": {"path": r"C:\temp\x"}});
+    register(&old, &windows);
+    let script = format!("portolan export -n shop |{}", example.replace("http://new:8080", &new.url));
+    let folder = Path::new(env!("CARGO_BIN_EXE_portolan")).parent().expect("a folder");
+    let path = std::env::join_paths([folder, Path::new("/usr/bin"), Path::new("/bin")]).expect("paths");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script]).env_clear().env("PATH", path).env("PORTOLAN_SERVER", &old.url);
+    let output = shell.output().expect("it runs");
+    assert_eq!(ended(&output).0, 0, "{script} {output:?}");
+    let text = stdout(&new.cli(&["export"]));
+    assert!(text.contains(r"C:\\temp\\x") && text == stdout(&old.cli(&["export"])), "{text}");
 }
 
 #[test]

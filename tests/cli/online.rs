@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
-use crate::common::{Server, canned_forever, ended, json, process, stderr, stdout};
+use crate::common::{Server, answering, canned_forever, ended, json, portolan, process, stderr, stdout};
 
 /// Where the first instance of `user-service` is reached.
 fn backend() -> &'static str {
@@ -273,6 +273,38 @@ fn history_shows_the_newest_first_and_why() {
         assert_eq!((exit, said), (0, format!("{removed} is no longer registered\n")));
         assert!(stdout(&output).contains("removed"), "a service is remembered by its id and its name");
     }
+}
+
+#[test]
+fn history_is_shown_page_by_page_up_to_its_bound() {
+    // 12,000 entries, and pages of 500 at most, as a server's.
+    let url = answering(|_, request| {
+        let number = |name: &str| {
+            let (_, rest) = request.lines().next()?.split_once(name)?;
+            rest.split(['&', ' ']).next()?.parse::<usize>().ok()
+        };
+        let newest = number("cursor=").unwrap_or(12_000);
+        let Some(limit @ 1..=500) = number("limit=") else { return ("400 Bad Request", String::new()) };
+        let oldest = newest - limit;
+        let entries: Vec<Value> = (oldest..newest).rev().map(|id| json!({"id": id, "instance": "a"})).collect();
+        let page = json!({"success": true, "message": "", "data": entries, "next_cursor": oldest.to_string()});
+        ("200 OK", page.to_string())
+    });
+    let history = |limit: &str, format: &str| {
+        let args = ["history", "a", "--server", &url, "--limit", limit, "-o", format];
+        portolan().args(args).output().expect("it runs")
+    };
+    let data = json(&history("1200", "json"));
+    let ids: Vec<_> = data.as_array().expect("an array").iter().filter_map(|entry| entry["id"].as_u64()).collect();
+    assert_eq!(ids, (10_800..12_000).rev().collect::<Vec<_>>());
+    let some = history("600", "table");
+    assert_eq!((ended(&some).0, stdout(&some).lines().count()), (0, 601));
+    assert!(stderr(&some).contains("there are older ones: give a higher --limit"), "{}", stderr(&some));
+    let most = history("10000", "table");
+    assert_eq!((ended(&most).0, stdout(&most).lines().count()), (0, 10_001));
+    let said = stderr(&most);
+    assert!(said.contains("continues in the API with cursor=2000") && !said.contains("--limit"), "{said}");
+    assert_eq!(ended(&history("10001", "table")).0, 2);
 }
 
 #[test]

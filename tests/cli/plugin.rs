@@ -59,10 +59,17 @@ fn help_shows_what_to_type() {
 #[test]
 fn the_current_context_is_asked_unless_something_else_is_named() {
     let plugin = Plugin::new();
-    let nobody = plugin.call(&["list"]);
-    assert!(ended(&nobody).0 == 3 && stderr(&nobody).contains("here"), "{}", stderr(&nobody));
+    let registration = plugin.folder.path().join("registration.json");
+    std::fs::write(&registration, r#"{"name":"a","base_url":"http://127.0.0.1:9"}"#).expect("written");
+    for args in [&["list"][..], &["register", "-f", registration.to_str().expect("UTF-8")]] {
+        let (code, said) = ended(&plugin.call(args));
+        assert!(code == 3 && said.contains("here") && !said.contains("127.0.0.1:8080"), "{args:?}: {said}");
+    }
 
     let server = Server::start(&[]);
+    let db = server.folder.path().join("services.db");
+    let file = plugin.call(&["console", "--once", "--size", "100x30", "--file", db.to_str().expect("UTF-8")]);
+    assert_eq!(ended(&file).0, 0, "{}", stderr(&file));
     let flag = plugin.call(&["list", "--server", &server.url]);
     assert_eq!(ended(&flag).0, 0, "{}", stderr(&flag));
     let variable = plugin.run("kubectl-portolan", &["list"], &[("PORTOLAN_SERVER", &server.url)]);

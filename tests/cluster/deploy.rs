@@ -291,7 +291,7 @@ fn monitoring_and_its_alert_about_leaders_follow_the_namespace_in_the_settings()
     let alert = rules.iter().find(|rule| rule["alert"] == "PortolanNoLeader").expect("the alert");
     let expression = alert["expr"].as_str().expect("an expression");
     let scoped =
-        r#"label_replace(absent(up{job="portolan", namespace="registry"} == 1), "namespace", "registry", "", "")"#;
+        r#"label_replace(absent(up{job=~".*portolan.*", namespace="registry"} == 1), "namespace", "registry", "", "")"#;
     assert!(expression.contains(scoped) && expression.contains(r#"{name="portolan"}"#), "{expression}");
 }
 
@@ -306,6 +306,9 @@ fn the_policy_follows_the_service_account_into_any_namespace_and_name() {
         let line = format!("\nkind: {kind}\n");
         built.split("---\n").find(|object| object.contains(&line)).expect("there")
     };
+    let service = of("Service");
+    assert!(service.contains("  name: eu-portolan-b\n"), "{service}");
+    assert!(service.contains("    app.kubernetes.io/name: portolan\n"), "how replicas find each other: {service}");
     let (account, binding) = (of("ServiceAccount"), of("ValidatingAdmissionPolicyBinding"));
     assert!(account.contains("  name: eu-portolan-b\n  namespace: registry\n"), "{account}");
     assert!(binding.contains("  paramRef:\n    name: eu-portolan-b\n    namespace: registry\n"), "{binding}");

@@ -1,12 +1,14 @@
 //! What changed before the console started: registrations among it; and that Esc undoes one thing at a time.
 
 use crossterm::event::KeyCode;
-use portolan::console::source::{Link, SourceEvent};
+use portolan::console::app::Effect;
+use portolan::console::source::{Link, Request, SourceEvent};
+use portolan::console::state::Tone;
 use portolan::console::state::screen::{Selection, View};
 use portolan::model::outcome::Health;
 use uuid::Uuid;
 
-use crate::scene::{TestConsole, ago, cast, instance, service};
+use crate::scene::{CART, TestConsole, ago, cast, instance, service};
 
 #[test]
 fn registrations_before_the_start_are_among_what_changed_lately() {
@@ -75,4 +77,29 @@ fn esc_undoes_one_thing_at_a_time_and_takes_its_message_along() {
     );
     console.press(KeyCode::Esc);
     assert!(!console.state.quit && console.state.modal.is_none(), "it never quits");
+}
+
+#[test]
+fn a_clock_that_is_set_back_freezes_nothing() {
+    let mut console = TestConsole::loaded((80, 24));
+    let asked = |effects: &[Effect]| {
+        effects
+            .iter()
+            .find_map(|of| if let Effect::Request(Request::Probing(ids)) = of { Some(ids.clone()) } else { None })
+    };
+    for id in asked(&console.tick(3_600_000)).expect("what is visible is requested") {
+        console.receive(SourceEvent::Probing(id, Some(Box::default())));
+    }
+    assert_eq!(asked(&console.tick(3_600_250)), None, "it is fresh");
+    console.state.note(Tone::Plain, "said before");
+    // A machine that was suspended, or NTP.
+    assert!(asked(&console.tick(0)).is_some(), "what is visible is requested again");
+    assert!(!console.text().contains("said before"), "{}", console.text());
+    let faults = console.state.index.faults();
+    let mut cart = cast().into_iter().find(|service| service.id == CART).expect("it is there");
+    cart.instances.iter_mut().for_each(|of| of.health = Health::Unhealthy);
+    console.change(cart);
+    console.tick(1_250);
+    assert_ne!(console.state.index.faults(), faults);
+    assert_eq!(console.state.shared_of.map(|(of, _)| of), Some(console.state.index.faults()), "what they share, too");
 }

@@ -1,6 +1,8 @@
 //! Names: what each DNS answer means for a probe, and that changing answers never bypass the policy.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hickory_proto::op::ResponseCode;
@@ -199,6 +201,46 @@ async fn names_that_have_hung_hold_up_no_new_name() {
     let begin = Instant::now();
     assert_pass(&probe_with(&dialer, &named("new.test", server.port()), AMPLE).await);
     assert!(begin.elapsed() < AMPLE / 2, "it was waited for: {:?}", begin.elapsed());
+}
+
+#[tokio::test]
+async fn names_that_hang_every_second_time_hold_up_no_name_that_works() {
+    let server = accepting().await;
+    let answering = Arc::new(AtomicBool::new(true));
+    let answers = Arc::clone(&answering);
+    let dns = Dns::start(move |name, _, _| match name {
+        name if name.starts_with("odd") && !answers.load(Ordering::SeqCst) => Reply::Silence,
+        _ => Reply::addresses(&["127.0.0.1"], 0),
+    })
+    .await;
+    // Of these, eight are for names that resolved before, and four for names that were slow.
+    let resolver = ResolverSettings::Servers(vec![dns.address]);
+    let dialer = Dialer::new(DialSettings { resolver, lookups: 20, ..settings() });
+    let good = named("good.test", server.port());
+    assert_pass(&probe_with(&dialer, &good, AMPLE).await);
+    let pin_odd = |each: usize, patience: Duration| {
+        let pin = |n: usize| {
+            let dialer = dialer.clone();
+            async move { dialer.pin(&named(&format!("odd{}.test", n % 8), 9), Instant::now() + patience).await.is_ok() }
+        };
+        (0..8 * each).map(pin).collect::<tokio::task::JoinSet<_>>()
+    };
+    for (round, answer) in [true, false, true].into_iter().enumerate() {
+        answering.store(answer, Ordering::SeqCst);
+        let patience = if answer { AMPLE } else { Duration::from_secs(2) };
+        let answered = pin_odd(1, patience).join_all().await;
+        assert!(answered.iter().all(|answered| *answered == answer), "round {round}: {answered:?}");
+    }
+    answering.store(false, Ordering::SeqCst);
+    // Where a lookup of each takes 5 s, ten of each take 50 s.
+    let _hung = pin_odd(10, AMPLE);
+    // On this one thread, every one of them has its turn meanwhile.
+    for _ in 0..80 {
+        tokio::task::yield_now().await;
+    }
+    let begin = Instant::now();
+    assert_pass(&probe_with(&dialer, &good, AMPLE).await);
+    assert!(begin.elapsed() < AMPLE / 5, "it was waited for: {:?}", begin.elapsed());
 }
 
 #[tokio::test]

@@ -87,6 +87,10 @@ const NEVER: &[&str] = &[
     "[fd00:ec2::254]",
     "[fd00:ec2:1::1]",
     "[fd20:ce::254]",
+    "[fd00:c1::a9fe:a9fe]",
+    "[fd00:42::42]",
+    "[fd00:a9fe:a9fe::1]",
+    "[fd00:100::100:200]",
     // multicast and broadcast
     "224.0.0.1",
     "239.255.255.255",
@@ -142,6 +146,8 @@ const ALLOWED: &[&str] = &[
     "[fd00:1::5]",
     "[fc00::1]",
     "[fd20:ce::255]",
+    "[fd00:42::43]",
+    "[fd00:a9fe:a9fe::2]",
     "[2001:db8::1]",
     "[2606:4700::1111]",
     "[64:ff9b::10.0.0.5]",
@@ -327,7 +333,7 @@ fn a_server_does_not_probe_itself() {
     let at = |address: &str| OwnListener::at(address.parse().expect("an address"));
     let open = nets(&["0.0.0.0/0", "::/0"]);
     let url = |text: &str| EndpointUrl::base(text).expect(text);
-    let one = AddressPolicy { own: Some(at("127.0.0.1:8080")), allow: open.clone(), ..embedded() };
+    let one = AddressPolicy { own: vec![at("127.0.0.1:8080")], allow: open.clone(), ..embedded() };
     for text in [
         "http://127.0.0.1:8080/metrics",
         "http://localhost:8080/metrics",
@@ -345,11 +351,21 @@ fn a_server_does_not_probe_itself() {
     {
         assert_eq!(one.admit(&url(text)), Ok(()), "{text}");
     }
-    let all = AddressPolicy { own: Some(at("[::]:8080")), allow: open, ..embedded() };
+    let all = AddressPolicy { own: vec![at("[::]:8080")], allow: open, ..embedded() };
     for text in ["http://127.0.0.1:8080/", "http://127.9.9.9:8080/", "http://[::1]:8080/", "http://localhost:8080/"] {
         assert!(all.admit(&url(text)).is_err(), "{text}");
     }
     assert_eq!(all.admit(&url("http://192.0.2.1:8080/")), Ok(()), "another machine's");
-    let six = AddressPolicy { own: Some(at("[::1]:8080")), ..embedded() };
+    let six = AddressPolicy { own: vec![at("[::1]:8080")], ..embedded() };
     assert!(six.admit(&url("http://localhost:8080/")).is_err(), "the name has both addresses");
+    let two = AddressPolicy { own: vec![at("[::1]:8080"), at("127.0.0.1:9464")], ..embedded() };
+    for (text, admitted) in [
+        ("http://127.0.0.1:9464/metrics", false),
+        ("http://localhost:9464/metrics", false),
+        ("http://[::1]:8080/", false),
+        ("http://[::1]:9464/", true),
+        ("http://127.0.0.1:8080/", true),
+    ] {
+        assert_eq!(two.admit(&url(text)).is_ok(), admitted, "{text}");
+    }
 }

@@ -7,7 +7,7 @@ use portolan::model::ports::OnDemandError;
 use portolan::prober::ResolverSettings;
 
 use crate::dns::{Dns, Reply};
-use crate::harness::{Mode, Setup, Target, every_second, seldom, until};
+use crate::harness::{Mode, Setup, Target, every_second, seldom, timed, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_is_probed_within_its_budget_and_the_excess_waits() {
@@ -43,6 +43,26 @@ async fn eight_at_once_and_a_hung_address_takes_no_slots_while_it_waits() {
     // The target notices an end a little later than the prober.
     assert!((8..=10).contains(&target.most_open()), "{}", target.most_open());
     until("those that wait hold no slot", || rig.report().in_flight <= 9).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hung_checks_hold_up_no_check_that_answers_at_the_same_address() {
+    let rig = Setup::budget(100).start();
+    let (hung, answering) = (Target::at("127.0.0.14", Mode::Hung).await, Target::at("127.0.0.14", Mode::Ok).await);
+    for n in 0..80 {
+        rig.register(&format!("a/hung#i{n}"), &hung.url(), timed(2, 2)).await;
+    }
+    until("most of the hung ones wait", || rig.report().delayed > 60).await;
+    rig.register("b/one", &answering.url(), every_second()).await;
+    rig.until_health("b/one", Health::Healthy).await;
+    let (before, before_hung) = (answering.hits(), hung.hits());
+    answering.until_hit(before + 4).await;
+    let longest = answering.times().windows(2).skip(before - 1).map(|w| w[1] - w[0]).max().expect("enough");
+    // In turn with the others it would wait for 80 of 2 s each, eight at a time: 20 s.
+    assert!(longest < Duration::from_secs(10), "{longest:?} between two probes");
+    until("the hung ones still have their turns", || hung.hits() >= before_hung + 8).await;
+    // The target notices an end a little later than the prober.
+    until("they leave half of the places", || hung.open() <= 4).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

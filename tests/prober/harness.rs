@@ -332,7 +332,8 @@ fn split(place: &str) -> (String, String, String) {
     (namespace.to_owned(), service.to_owned(), instance.to_owned())
 }
 
-fn timed(interval: u32, timeout: u32) -> Check {
+/// Probed every `interval`, with a timeout, both in seconds.
+pub(crate) fn timed(interval: u32, timeout: u32) -> Check {
     let timing =
         CheckTiming { interval_seconds: Some(interval), timeout_seconds: Some(timeout), ..CheckTiming::default() };
     Check { timing, ..Check::default() }

@@ -148,6 +148,24 @@ pub(crate) fn files(folder: &TempDir) -> Vec<String> {
     names
 }
 
+/// Sets the first byte of the rows that contain `row`, and leaves the indexes as they are.
+pub(crate) fn damage(path: &Path, row: &[u8], first: u8) {
+    let mut bytes = std::fs::read(path).expect("reads");
+    let places: Vec<_> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(row)).collect();
+    assert!(!places.is_empty(), "the row is there");
+    for at in places {
+        bytes[at] = first;
+    }
+    std::fs::write(path, bytes).expect("writes");
+}
+
+/// Every table matches its indexes.
+pub(crate) fn is_sound(path: &Path) {
+    let db = rusqlite::Connection::open(path).expect("opens");
+    let sound: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0)).expect("checks");
+    assert_eq!(sound, "ok");
+}
+
 /// Waits until it holds; fails if it never does.
 pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let waited = async {

@@ -13,6 +13,7 @@ mod foreign_lock;
 mod health;
 mod history;
 mod idle;
+mod indexes;
 mod lifecycle;
 mod log_lost;
 mod lost;

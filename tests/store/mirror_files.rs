@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::common::{Running, at, files, folder, fresh, leads, registration, settings, spec};
+use crate::common::{Running, at, damage, files, folder, fresh, leads, registration, settings, spec};
 use crate::health::healthy;
 use crate::mirror::{instance, mirror_settings, object, put};
 
@@ -62,6 +62,17 @@ async fn another_clusters_mirror_is_created_again() {
     let folder = closed().await;
     let other = StoreSettings { epoch: Some(Epoch::random()), ..mirror_settings(&folder.path().join("p.db")) };
     is_created_again(&folder, other, "other-cluster").await;
+}
+
+#[tokio::test]
+async fn a_mirror_whose_indexes_cannot_be_rebuilt_is_created_again() {
+    let (folder, path) = folder();
+    let s = Running::open(mirror_settings(&path)).expect("opens");
+    let both = ["a", "b"].map(|name| instance(name, spec(1), None)).to_vec();
+    s.store.mirror_all(vec![object("users", 1, 10, both)], 20, VerdictsFrom::Here).await.expect("mirrors");
+    s.stop().await;
+    damage(&path, b"banonymous", b'a');
+    is_created_again(&folder, mirror_settings(&path), "corrupt").await;
 }
 
 #[tokio::test]

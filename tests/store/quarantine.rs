@@ -6,7 +6,7 @@ use portolan::store::reader::FileReader;
 use rusqlite::Connection;
 use serde_json::Value;
 
-use crate::common::{Running, folder, refusal, registration, removal, says, settings, spec, until};
+use crate::common::{Running, damage, folder, is_sound, refusal, registration, removal, says, settings, spec, until};
 use crate::health::{make_healthy, row};
 
 const SERVICES: u32 = 10;
@@ -268,18 +268,26 @@ async fn an_index_that_does_not_match_its_table_is_rebuilt() {
     let folder = closed().await;
     let path = folder.path().join("p.db");
     // One byte of an instance's name, only in the table.
-    let mut bytes = std::fs::read(&path).expect("reads");
-    let places: Vec<_> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(b"banonymous")).collect();
-    assert!(!places.is_empty(), "the row is there");
-    for at in places {
-        bytes[at] = b'x';
-    }
-    std::fs::write(&path, bytes).expect("writes");
+    damage(&path, b"banonymous", b'x');
     let s = Running::open(settings(&path)).expect("opens");
     assert_eq!((s.all().len(), s.store.quarantined().0), (10, 0));
     s.remove(removal("s1", Some("x"))).await.expect("a row can be changed and removed");
     s.stop().await;
-    let db = Connection::open(&path).expect("opens");
-    let sound: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0)).expect("checks");
-    assert_eq!(sound, "ok");
+    is_sound(&path);
+}
+
+#[tokio::test]
+async fn a_row_with_its_siblings_name_goes_into_quarantine() {
+    let folder = closed().await;
+    let path = folder.path().join("p.db");
+    damage(&path, b"banonymous", b'a');
+    let s = Running::open(settings(&path)).expect("opens");
+    assert_eq!((s.all().len(), s.store.quarantined().0), (10, 1));
+    assert_eq!(s.service("s1").instances.len(), 1);
+    s.register(registration("s1", "b", spec(2))).await.expect("registers again");
+    s.stop().await;
+    is_sound(&path);
+    let [row] = kept(&path).try_into().expect("one");
+    let row: Value = row;
+    assert_eq!((&row["table"], &row["content"]["name"]), (&"instance".into(), &"a".into()), "{row}");
 }

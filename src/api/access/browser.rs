@@ -27,9 +27,11 @@ pub(super) struct BrowserRules {
 impl BrowserRules {
     /// Refuses a request for a name that is not ours. The connection has checked that there is one well-formed `Host`.
     pub(super) fn host(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
-        if !self.bound_to_loopback {
-            return Ok(());
-        }
+        if self.bound_to_loopback { self.host_on_loopback(uri, headers) } else { Ok(()) }
+    }
+
+    /// The same for a port that is on loopback, wherever the API is.
+    pub(super) fn host_on_loopback(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
         let named = headers.get_all(HOST).iter().all(|host| host.to_str().is_ok_and(|host| self.ours(host)));
         // The target's own authority wins over Host (RFC 9112 §3.2.2), so both must be ours.
         if named && uri.authority().is_none_or(|authority| self.ours(authority.as_str())) {

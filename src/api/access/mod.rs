@@ -70,7 +70,8 @@ use crate::telemetry::metrics::Metrics;
 use accounts::Accounts;
 use authenticator::Authenticator;
 use browser::BrowserRules;
-use quotas::{AnswerSize, Quotas};
+use quotas::{AnswerSize, MAX_CLIENTS, Quotas};
+use rate_limiter::RateLimiter;
 use token::{Bearer, TokenRules};
 
 /// The settings of access.
@@ -163,10 +164,14 @@ pub struct Access {
     browsers: BrowserRules,
     trusted_proxies: Vec<IpNet>,
     quotas: Option<Quotas>,
+    /// Lines of the audit log about refusals.
+    refusal_lines: RateLimiter,
     subjects: RandomState,
     clock: Clock,
 }
 
+/// Lines of the audit log a minute about refusals of one client that proves nothing about itself.
+const REFUSAL_LINES: u32 = 60;
 /// Where a watch continues.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -220,6 +225,7 @@ impl Access {
             authenticator: tokens.map(|(secrets, accounts)| Authenticator::new(secrets, accounts, rules)),
             trusted_proxies: settings.trusted_proxies,
             quotas: Quotas::new(settings.rate_per_minute, settings.read_rate_per_minute, metrics, clock.clone()),
+            refusal_lines: RateLimiter::new(REFUSAL_LINES, MAX_CLIENTS),
             subjects: RandomState::new(),
             clock,
         }
@@ -320,10 +326,16 @@ impl Access {
         }
     }
 
-    /// Admits whoever reaches the port that serves `/metrics` alone.
-    pub(super) fn scraper(&self, peer: SocketAddr) -> Admitted {
+    /// Admits whoever reaches the port that serves `/metrics` alone. Where that is `on_loopback`, a page may reach it by a name that was rebound.
+    ///
+    /// # Errors
+    /// 421 `misdirected_request`.
+    pub(super) fn scraper(&self, head: &Parts, peer: SocketAddr, on_loopback: bool) -> Result<Admitted, ApiError> {
+        if on_loopback {
+            self.browsers.host_on_loopback(&head.uri, &head.headers)?;
+        }
         let principal = self.anonymous(peer.ip());
-        Admitted { principal, class: RouteClass::Metrics, rate: None, cors: Cors::Absent }
+        Ok(Admitted { principal, class: RouteClass::Metrics, rate: None, cors: Cors::Absent })
     }
 
     fn holder(&self, bearer: Bearer) -> Principal {
@@ -366,6 +378,11 @@ impl Access {
         let quotas = self.quotas.as_ref().filter(|_| counts);
         let counted = quotas.map_or(Ok(()), |quotas| quotas.fail(address.into()));
         counted.err().unwrap_or_else(|| challenges::unauthorized(refusal, class))
+    }
+
+    /// Takes one of the lines about refusals that the audit log has for `client` in a minute; false where none is left.
+    pub(super) fn takes_refusal_line(&self, client: IpAddr) -> bool {
+        self.refusal_lines.spend(client.into(), self.clock.steady()).is_ok()
     }
 
     /// The client's address, past trusted proxies.

@@ -14,8 +14,8 @@ use crate::api::http::envelope::ApiError;
 use crate::model::time::{Clock, UnixMs};
 use crate::telemetry::metrics::Metrics;
 
-/// Clients that have a bucket of their own at once; further ones share one. About 5 MB for each of the seven limits.
-const MAX_CLIENTS: usize = 65_536;
+/// Clients that have a bucket of their own at once; further ones share one. About 5 MB for each of the eight limits.
+pub(super) const MAX_CLIENTS: usize = 65_536;
 /// The larger quota, as a multiple of the quota.
 const UNCOUNTED: u32 = 20;
 /// Heartbeats, as a multiple of the quota of writes: behind one address there may be hundreds of programs.

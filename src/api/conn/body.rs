@@ -13,10 +13,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::activity::Activity;
 use crate::api::http::envelope::{ApiError, Code};
-use crate::api::http::json::MAX_BODY;
-
-/// A body up to this many bytes is covered by its connection's memory.
-const SMALL: usize = 8 * 1024;
+use crate::api::http::json::SMALL_BODY;
 
 /// Why a body broke off.
 #[derive(Debug, thiserror::Error)]
@@ -62,13 +59,14 @@ impl RequestBody {
         Self(Source::Ready(Full::default()))
     }
 
-    /// Most memory that it takes once it is read, in bytes; none where that is little.
-    pub(in crate::api) fn weight(&self) -> Option<usize> {
+    /// Most memory that it takes once up to `max` bytes of it are read, in bytes; none where that is little.
+    pub(in crate::api) fn weight(&self, max: usize) -> Option<usize> {
         if self.is_end_stream() {
             return None;
         }
-        let most = self.size_hint().upper().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(MAX_BODY);
-        (most > SMALL).then(|| most.min(MAX_BODY))
+        let announced = self.size_hint().upper().and_then(|bytes| usize::try_from(bytes).ok());
+        let most = announced.map_or(max, |bytes| bytes.min(max));
+        (most > SMALL_BODY).then_some(most)
     }
 
     /// The whole body.

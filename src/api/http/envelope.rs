@@ -7,7 +7,7 @@ use http::{Response, StatusCode};
 use serde::Serialize;
 
 use super::body::Body;
-use super::in_flight::Full;
+use super::in_flight::{BodiesFull, Full};
 pub(crate) use crate::wire::{Code, Detail};
 use crate::wire::{Done, Refusal};
 
@@ -152,6 +152,16 @@ impl From<Full> for ApiError {
         let code = match full {
             Full::Server => Code::Busy,
             Full::Client => Code::TooManyAnswers,
+        };
+        Self::new(code, full.to_string()).retry_after(1)
+    }
+}
+
+impl From<BodiesFull> for ApiError {
+    fn from(full: BodiesFull) -> Self {
+        let code = match full {
+            BodiesFull::Server => Code::Busy,
+            BodiesFull::Client => Code::RateLimited,
         };
         Self::new(code, full.to_string()).retry_after(1)
     }

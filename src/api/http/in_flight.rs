@@ -1,7 +1,8 @@
 //! Bounds the memory of bodies in flight, in all and of one client.
 //!
 //! An answer of one piece is in its connection's buffers and counts as a connection. A larger one takes a permit for what it keeps in
-//! memory, and so does a request's body. Without a permit it is refused; a watch waits for one.
+//! memory. Without a permit it is refused; a watch waits for one. Large request bodies take permits of a budget of their own: a client gets
+//! one before the first byte arrives, so unfinished requests could otherwise use up the memory for answers.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,6 +24,12 @@ pub struct InFlightLimits {
     pub per_client: usize,
 }
 
+impl InFlightLimits {
+    /// The bounds of request bodies.
+    pub const BODIES: Self = Self { total: 16 << 20, per_client: 4 << 20 };
+}
+
+/// The bounds of answers.
 impl Default for InFlightLimits {
     fn default() -> Self {
         Self { total: 64 << 20, per_client: 16 << 20 }
@@ -46,6 +53,34 @@ impl Full {
         match self {
             Self::Server => "answers_in_flight",
             Self::Client => "client_answers_in_flight",
+        }
+    }
+}
+
+/// Why there is no permit for a request's body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(in crate::api) enum BodiesFull {
+    #[error("the memory for request bodies is used up; try again")]
+    Server,
+    #[error("this client has used up its share of the memory for request bodies; send fewer large requests at once")]
+    Client,
+}
+
+impl BodiesFull {
+    /// The reason under which it is counted.
+    pub(in crate::api) fn reason(self) -> &'static str {
+        match self {
+            Self::Server => "bodies_in_flight",
+            Self::Client => "client_bodies_in_flight",
+        }
+    }
+}
+
+impl From<Full> for BodiesFull {
+    fn from(full: Full) -> Self {
+        match full {
+            Full::Server => Self::Server,
+            Full::Client => Self::Client,
         }
     }
 }

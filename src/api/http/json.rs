@@ -13,6 +13,8 @@ use crate::model::value_error::{ValueError, json_sentence};
 
 /// Most bytes of a request's body.
 pub(in crate::api) const MAX_BODY: usize = 64 * 1024;
+/// Most bytes of the body of a request that says little, such as a heartbeat. Its connection's memory covers it.
+pub(in crate::api) const SMALL_BODY: usize = 8 * 1024;
 /// Most fields of an object.
 const MAX_FIELDS: usize = 64;
 /// Most problems that one answer names.

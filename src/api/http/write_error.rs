@@ -1,5 +1,7 @@
 //! The answer to a write that the registrar refuses.
 
+use http::header::{CONNECTION, HeaderValue};
+
 use super::envelope::{ApiError, Code};
 use crate::model::ports::{ClusterError, WriteError};
 
@@ -47,7 +49,11 @@ pub(in crate::api) fn refused(error: &WriteError) -> ApiError {
 
 fn by_cluster(error: &ClusterError) -> ApiError {
     let code = match error {
-        ClusterError::Away { retry_after } => return again(Code::Unavailable, error, *retry_after),
+        ClusterError::Away { retry_after } => {
+            // Closed, so that the next attempt may reach a replica that is not cut off.
+            let close = HeaderValue::from_static("close");
+            return again(Code::Unavailable, error, *retry_after).header(CONNECTION, close);
+        }
         ClusterError::PoliciesUnknown | ClusterError::NamespaceUnknown(_) => {
             return again(Code::Unavailable, error, RETRY_SECONDS);
         }
@@ -139,8 +145,11 @@ mod tests {
             let answer = refused(&error);
             assert_eq!((answer.status().as_u16(), answer.code.as_str()), (status, code), "{error}");
             assert!(!answer.message.contains("/secret"), "what the store says stays in the log");
-            let retry = answer.into_reply().headers().contains_key("retry-after");
+            let reply = answer.into_reply();
+            let retry = reply.headers().contains_key("retry-after");
             assert_eq!(retry, status == 503 || code == "terminating", "{code}");
+            let is_away = matches!(error, WriteError::Cluster(ClusterError::Away { .. }));
+            assert_eq!(reply.headers().contains_key("connection"), is_away, "{error}");
         }
     }
 }

@@ -38,7 +38,7 @@ const WITHDRAWN: &str = "Acknowledgement withdrawn";
         (status = 403, description = "`namespace_forbidden` or `cross_origin`", body = schemas::Refusal),
         (status = 404, description = "`service_not_found` or `instance_not_found`", body = schemas::Refusal),
         (status = 409, description = "`nothing_to_acknowledge`: nothing fails; in a cluster also `other_install`: another install of Portolan writes the service's status", body = schemas::Refusal),
-        (status = 413, description = "Over 64 KiB", body = schemas::Refusal),
+        (status = 413, description = "Over 8 KiB", body = schemas::Refusal),
         (status = 415, description = "Not declared as JSON", body = schemas::Refusal),
         (status = 503, description = "`busy`, or `read_only`: the store's file cannot be written now; in a cluster `unavailable`: no replica leads, or the Kubernetes API does not answer; `Retry-After` says when to ask again", body = schemas::Refusal),
         (status = 507, description = "`disk_full`", body = schemas::Refusal),

@@ -54,7 +54,7 @@ impl<'a> Audited<'a> {
     /// Writes the line, and the request's id into the answer.
     pub(in crate::api) fn record(mut self, response: &mut Response<Body>) {
         self.is_over = true;
-        if !gets_a_line(self.action, response) {
+        if !self.gets_a_line(response) {
             return;
         }
         let code = response.extensions().get::<Code>().map(|code| code.as_str());
@@ -63,6 +63,26 @@ impl<'a> Audited<'a> {
         if let Ok(id) = HeaderValue::from_str(&request_id) {
             response.headers_mut().insert(REQUEST_ID, id);
         }
+    }
+
+    /// Whether an answer to a write gets a line. A heartbeat, or a register call that only renews, is not a write: what follows from it is a
+    /// transition, which history has. A client over its limit could write without end, so metrics count that. For the same reason, refused
+    /// heartbeats, which have a large quota, and refusals of unknown callers, who may have none, get a few lines at most.
+    fn gets_a_line(&self, response: &Response<Body>) -> bool {
+        let (heartbeat, unknown) = (self.action == HEARTBEAT, self.principal.is_none());
+        match response.status().as_u16() {
+            200..=299 => !heartbeat && response.extensions().get::<NotCounted>().is_none(),
+            404 | 409 | 412 if heartbeat => false,
+            429 => false,
+            status if heartbeat || unknown || status == 401 => self.takes_refusal_line(),
+            _ => true,
+        }
+    }
+
+    fn takes_refusal_line(&self) -> bool {
+        let Self { state, head, peer, .. } = self;
+        let writes = state.audit.is_on() && !self.is_anothers(state);
+        writes && state.access.takes_refusal_line(state.access.client_address(&head.headers, *peer))
     }
 
     /// Returns the line's id; none where nothing is written.
@@ -147,17 +167,6 @@ fn action(route: RouteId) -> Option<&'static str> {
 }
 
 const HEARTBEAT: &str = "heartbeat";
-
-/// Whether an answer to a write gets a line. A heartbeat, or a register call that only renews, is not a write: what follows from it is a
-/// transition, which history has. A client over its limit could write without end, so metrics count that.
-fn gets_a_line(action: &str, response: &Response<Body>) -> bool {
-    let renewed = response.extensions().get::<NotCounted>().is_some();
-    match response.status().as_u16() {
-        200..=299 => action != HEARTBEAT && !renewed,
-        429 => false,
-        _ => true,
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -32,6 +32,7 @@ const MESSAGE: &str = "Health check completed";
         (status = 400, description = "`invalid_payload`: the request takes no field; `invalid_parameter`", body = schemas::Refusal),
         (status = 403, description = "`not_owner` (each instance that is probed must be yours), `insufficient_scope` (with `observe`, where reads need a token: the scope `read`, or an instance of yours), `namespace_forbidden` or `cross_origin`", body = schemas::Refusal),
         (status = 404, description = "`service_not_found` or `instance_not_found`", body = schemas::Refusal),
+        (status = 413, description = "Over 8 KiB", body = schemas::Refusal),
         (status = 415, description = "A body that is not declared as JSON", body = schemas::Refusal),
         (status = 429, description = "`probe_budget`: the address's probe budget is spent", body = schemas::Refusal),
         (status = 503, description = "`unavailable`: the prober does not run, or in a cluster no replica leads; `busy`: too many wait for the leader", body = schemas::Refusal),

@@ -34,7 +34,7 @@ const UNDRAINED: &str = "Drain ended";
         (status = 403, description = "`not_owner`, `namespace_forbidden` or `cross_origin`", body = schemas::Refusal),
         (status = 404, description = "`service_not_found` or `instance_not_found`", body = schemas::Refusal),
         (status = 409, description = "`manifest_owned`, or `terminating` in a cluster", body = schemas::Refusal),
-        (status = 413, description = "Over 64 KiB", body = schemas::Refusal),
+        (status = 413, description = "Over 8 KiB", body = schemas::Refusal),
         (status = 415, description = "Not declared as JSON", body = schemas::Refusal),
         (status = 503, description = "`busy`, `read_only`: the store's file cannot be written now, or `unavailable`: in a cluster the Kubernetes API does not answer; `Retry-After` says when to ask again", body = schemas::Refusal),
         (status = 507, description = "`disk_full`", body = schemas::Refusal),

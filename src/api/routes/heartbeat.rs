@@ -43,7 +43,7 @@ const FIELDS: [&str; 2] = ["status", "note"];
         (status = 404, description = "`instance_not_found`: register again", body = schemas::Refusal),
         (status = 409, description = "`no_heartbeat_check`: the instance was registered without one", body = schemas::Refusal),
         (status = 412, description = "`stale_generation`: the instance has another generation than `If-Match` asks for; `error` names both", body = schemas::Refusal),
-        (status = 413, description = "Over 64 KiB", body = schemas::Refusal),
+        (status = 413, description = "Over 8 KiB", body = schemas::Refusal),
         (status = 415, description = "A body that is not declared as JSON", body = schemas::Refusal),
         (status = 503, description = "`unavailable`: the prober does not run, or in a cluster no replica leads; `busy`: too many reports wait; `Retry-After` says when to report again", body = schemas::Refusal),
     )

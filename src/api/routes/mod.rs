@@ -44,6 +44,7 @@ use super::access::RouteClass;
 use super::conn::RequestBody;
 use super::http::body::Body;
 use super::http::envelope::{ApiError, Code};
+use super::http::json::{MAX_BODY, SMALL_BODY};
 use request::{Params, RequestContext};
 
 pub use document::json as openapi_json;
@@ -192,6 +193,15 @@ impl RouteId {
     /// Its row.
     pub(super) const fn route(self) -> &'static Route {
         &ROUTES[self as usize]
+    }
+
+    /// Most bytes of a request's body; 0 where the route reads none.
+    pub(super) const fn max_body(self) -> usize {
+        match self {
+            Self::Register => MAX_BODY,
+            Self::Check | Self::Acknowledge | Self::Heartbeat | Self::Drain => SMALL_BODY,
+            _ => 0,
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::api::access::{Access, Principal};
 use crate::api::conn::RequestBody;
 use crate::api::http::body::Body;
 use crate::api::http::envelope::{ApiError, Code};
-use crate::api::http::json::{self, MAX_BODY};
+use crate::api::http::json;
 use crate::api::http::query::Query;
 use crate::api::http::rendering::Renderings;
 use crate::api::http::reply;
@@ -42,6 +42,8 @@ pub(in crate::api) struct RequestContext<'a> {
     pub(in crate::api) renderings: &'a Renderings,
     pub(in crate::api) head: &'a Parts,
     pub(in crate::api) params: Params<'a>,
+    /// Most bytes of the body.
+    pub(in crate::api) max_body: usize,
     /// The caller.
     pub(in crate::api) principal: &'a Principal,
     /// The client's address, past the trusted proxies.
@@ -92,10 +94,10 @@ impl<'a> RequestContext<'a> {
     /// The bytes of a JSON body.
     ///
     /// # Errors
-    /// 415 when it is not declared as plain JSON, 413 over [`MAX_BODY`], 408 or 400 when it breaks off.
+    /// 415 when it is not declared as plain JSON, 413 over [`Self::max_body`], 408 or 400 when it breaks off.
     pub(super) async fn json(&self, body: RequestBody) -> Result<Bytes, ApiError> {
         json::require_json(&self.head.headers)?;
-        body.read(MAX_BODY).await
+        body.read(self.max_body).await
     }
 
     /// The bytes of a JSON body that may be absent.
@@ -103,7 +105,7 @@ impl<'a> RequestContext<'a> {
     /// # Errors
     /// As for [`Self::json`].
     pub(super) async fn optional_json(&self, body: RequestBody) -> Result<Bytes, ApiError> {
-        let bytes = body.read(MAX_BODY).await?;
+        let bytes = body.read(self.max_body).await?;
         if !bytes.is_empty() {
             json::require_json(&self.head.headers)?;
         }

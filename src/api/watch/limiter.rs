@@ -81,6 +81,11 @@ impl WatchLimiter {
 }
 
 impl WatchPermit {
+    /// How many watches and long polls its client has open, this one included.
+    pub(crate) fn of_client(&self) -> usize {
+        self.limiter.open.lock().unwrap_or_else(PoisonError::into_inner).of(self.client)
+    }
+
     /// Resolves once the server stops.
     pub(crate) async fn closed(&self) {
         self.limiter.closed.cancelled().await;
@@ -102,9 +107,11 @@ mod tests {
         let limiter = WatchLimiter::new(WatchLimits { total: 3, per_client: 2 });
         let [a, b, c] = [[10, 0, 0, 1], [10, 0, 0, 2], [10, 0, 0, 3]].map(IpAddr::from);
         let first = limiter.acquire(a).expect("a permit");
+        assert_eq!(first.of_client(), 1);
         let _second = limiter.acquire(a).expect("a permit");
         assert_eq!(limiter.acquire(a).expect_err("no third"), WatchFull::Client);
-        let _third = limiter.acquire(b).expect("a permit");
+        let third = limiter.acquire(b).expect("a permit");
+        assert_eq!((first.of_client(), third.of_client()), (2, 1));
         assert_eq!(limiter.acquire(c).expect_err("full"), WatchFull::Server);
         drop(first);
         assert!(limiter.acquire(a).is_ok());

@@ -31,7 +31,8 @@ use crate::telemetry::metrics::Metrics;
 const CURSOR: HeaderName = HeaderName::from_static("portolan-cursor");
 /// Least time between two comparisons, however many commits concern the answer.
 const PACE: Duration = Duration::from_millis(100);
-/// The same in multiples of the last comparison, which may be of a list of thousands: a poll takes at most 2 % of a thread.
+/// The same in multiples of the last comparison, which may be of a list of thousands, and of the watches and polls that the client has open:
+/// together, a client's polls take at most 2 % of a thread.
 const REST: u32 = 50;
 /// Longest time between two looks at the token while nothing happens.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
@@ -107,7 +108,7 @@ impl LongPoll {
                     if cursor(&catalog.snapshot()) != known {
                         break;
                     }
-                    (next, earliest) = (None, Instant::now() + pause(begun.elapsed()));
+                    (next, earliest) = (None, Instant::now() + pause(begun.elapsed(), permit.of_client()));
                     false
                 }
                 () = &mut more => {
@@ -150,9 +151,10 @@ pub(in crate::api) fn detached(mut head: Parts) -> Parts {
     head
 }
 
-/// The pause after a comparison that took so long.
-fn pause(took: Duration) -> Duration {
-    PACE.max(took.saturating_mul(REST))
+/// The pause after a comparison that took so long, for a client that has so many watches and polls open.
+fn pause(took: Duration, open: usize) -> Duration {
+    let open = u32::try_from(open).unwrap_or(u32::MAX);
+    PACE.max(took.saturating_mul(REST.saturating_mul(open)))
 }
 
 impl AnswerCursor {
@@ -307,6 +309,37 @@ mod tests {
         }
         let compared = compared.into_inner();
         assert!((2..=5).contains(&compared), "{compared} in three seconds: at first, at once, and each second");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_polls_of_one_client_share_the_time_for_comparisons() {
+        let (world, compared) = (World::new(), AtomicU64::new(0));
+        let wait = || {
+            world.wait(|| {
+                // Of the system's time; the time between comparisons is the test's.
+                thread::sleep(Duration::from_millis(20));
+                compared.fetch_add(1, Ordering::Relaxed);
+                1
+            })
+        };
+        let mut waits = pin!(futures::future::join_all((0..20).map(|_| wait())));
+        let commits = async |seconds: usize| {
+            for _ in 0..seconds * 10 {
+                world.commit();
+                sleep(Duration::from_millis(100)).await;
+            }
+        };
+        let mut counts = [0; 2];
+        for (count, seconds) in counts.iter_mut().zip([1, 30]) {
+            tokio::select! {
+                _ = &mut waits => panic!("nothing changed"),
+                () = commits(seconds) => {}
+            }
+            *count = compared.load(Ordering::Relaxed);
+        }
+        let [begun, all] = counts;
+        assert!(begun >= 40, "{begun}: each at first and at once");
+        assert!(all - begun <= 60, "{} in 30 seconds, where a poll alone would compare about 30 times", all - begun);
     }
 
     #[test]

@@ -60,7 +60,7 @@ fn policy(startup: &Startup, denied: Vec<IpAddr>) -> AddressPolicy {
         allow_loopback: false,
         denied_ports: KUBELET_PORTS.to_vec(),
         denied_by_default: denied.into_iter().map(IpNet::from).collect(),
-        ..component_settings::policy(&startup.settings, startup.address)
+        ..component_settings::policy(&startup.settings, startup.own_addresses())
     }
 }
 

@@ -44,6 +44,7 @@ use crate::operator::registrar::{Acknowledgements, RegistrarSettings, RestRegist
 use crate::operator::replicas::beat_delivery::BeatDelivery;
 use crate::operator::replicas::installs::{Installs, InstallsTask};
 use crate::operator::replicas::lease::{self, Elector, ElectorTask};
+use crate::operator::replicas::own_beats::OwnBeats;
 use crate::operator::replicas::pass_on::LeaderLine;
 use crate::operator::replicas::peers::Peers;
 use crate::operator::status_writer::StatusTask;
@@ -331,6 +332,7 @@ fn api_state(
     state.empty_services = Some(Arc::new(operator.ingest.clone()));
     state.policies = Arc::new(operator.policies.clone());
     state.freshness = Some(Arc::new(age));
+    state.heartbeats = Arc::new(OwnBeats::new(Arc::new(core.probing.clone()), operator.leader_line.clone()));
     state.pass_on = Some(Arc::new(operator.leader_line.clone()));
     state
 }

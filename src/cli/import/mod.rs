@@ -159,7 +159,7 @@ fn settings(args: &ImportArgs) -> Result<Settings, Failure> {
     })?;
     if matches!(settings.mode, Mode::Cluster(_)) {
         return Err(Failure::usage("in cluster mode the Kubernetes API holds the services, so there is no file to import into")
-            .hint(format!("register each line of an export: while read -r line; do echo \"$line\" | {} register -f -; done < services.jsonl", program())));
+            .hint(format!("register each line of an export: while read -r line; do printf '%s\\n' \"$line\" | {} register -f -; done < services.jsonl", program())));
     }
     Ok(settings)
 }

@@ -51,6 +51,8 @@ pub(super) struct Keeper<'a> {
     /// The program's address, once its port has answered.
     base_url: Option<String>,
     held: Option<Held>,
+    /// The newest generation that was refused since the last renewal.
+    refused_generation: Option<u64>,
     /// Whether the server may hold a registration: an answer never came, or a renewal was refused.
     unsure: bool,
     /// Whether another program had the port before this one was started, and may have it still.
@@ -90,6 +92,7 @@ impl<'a> Keeper<'a> {
             client: None,
             base_url: None,
             held: None,
+            refused_generation: None,
             unsure: false,
             taken: false,
             was_ready: false,
@@ -264,7 +267,7 @@ impl<'a> Keeper<'a> {
             }
             // A server that hangs or is away has forgotten nothing.
             Err(failure) if failure.exit == Exit::Unreachable => self.failed(&failure),
-            Err(failure) if failure.status == Some(PRECONDITION_FAILED) => self.replaced(client).await,
+            Err(failure) if failure.status == Some(PRECONDITION_FAILED) => self.replaced(client, held).await,
             Err(failure) => {
                 self.report(match failure.exit {
                     Exit::NotFound => "not renewed: the registry no longer knows it; registering it again".to_owned(),
@@ -280,11 +283,14 @@ impl<'a> Keeper<'a> {
 
     /// The instance was registered again: with other checks at this program's own address, or by another program, which keeps the name until it
     /// leaves.
-    async fn replaced(&mut self, client: &Client) -> Duration {
+    async fn replaced(&mut self, client: &Client, refused: &Held) -> Duration {
         match self.look_up(client).await {
             Ok(Some(ours)) => {
+                self.refused_generation = self.refused_generation.max(Some(refused.generation));
+                // A replica that is behind the leader shows a generation that the leader will refuse as well.
+                let is_behind = Some(ours.generation) <= self.refused_generation;
                 self.held = Some(ours);
-                Duration::ZERO
+                if is_behind { self.at_a_replica_behind() } else { Duration::ZERO }
             }
             Ok(None) => {
                 self.report("not renewed: another program has since taken over this name".to_owned());
@@ -294,9 +300,19 @@ impl<'a> Keeper<'a> {
         }
     }
 
+    /// Another connection may reach a replica that is not behind; a tunnel is kept.
+    fn at_a_replica_behind(&mut self) -> Duration {
+        if self.plan.server.context.is_none() {
+            self.client = None;
+        }
+        self.report("not renewed: the server shows an older registration of this program; trying again".to_owned());
+        self.unreachable.next()
+    }
+
     /// The pause until the next renewal. Clients that were started together drift apart.
     fn renewed(&mut self) -> Duration {
         self.problem = None;
+        self.refused_generation = None;
         self.unreachable.reset();
         self.refused.reset();
         self.plan.interval.mul_f64(rand::random_range(0.8..=1.0))
@@ -307,7 +323,16 @@ impl<'a> Keeper<'a> {
         // Tried again all the same: the server's settings may change.
         let remedy = if failure.exit == Exit::Usage { "; change the flags to correct this" } else { "" };
         self.report(format!("{what}: {}{remedy}; trying again", sentence(failure)));
+        self.disconnect_after(failure);
         if failure.exit == Exit::Unreachable { self.unreachable.next() } else { self.refused.next() }
+    }
+
+    /// Leaves a server that answers but fails: another connection may reach a replica that does not. A tunnel is kept.
+    fn disconnect_after(&mut self, failure: &Failure) {
+        let answered = failure.exit == Exit::Unreachable && failure.status.is_some();
+        if answered && self.plan.server.context.is_none() {
+            self.client = None;
+        }
     }
 
     /// Says what is wrong, once until something else is.
@@ -323,7 +348,10 @@ impl<'a> Keeper<'a> {
         let mut pauses = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
         while self.held.is_some() || self.unsure {
             match self.deregister().await {
-                Err(failure) if failure.exit == Exit::Unreachable => sleep(pauses.next()).await,
+                Err(failure) if failure.exit == Exit::Unreachable => {
+                    self.disconnect_after(&failure);
+                    sleep(pauses.next()).await;
+                }
                 ended => {
                     self.notes.say(&ended.unwrap_or_else(|failure| sentence(&failure)));
                     self.forget();

@@ -12,6 +12,7 @@ mod tls;
 
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -52,12 +53,17 @@ impl Setting {
     }
 }
 
-/// An entry is `flag "VARIABLE" "VALUE" "default" / "default of cluster mode" "help" [clap] => field: Type = how to read it`. An entry without
-/// a field is read by another one's.
+/// How many values a flag takes: a switch may be given without one.
+fn values(value: &str) -> RangeInclusive<usize> {
+    if value == "BOOL" { 0..=1 } else { 1..=1 }
+}
+
+/// An entry is `flag "VARIABLE" "VALUE" "default" / "default of cluster mode" "help" => field: Type = how to read it`. An entry without a field
+/// is read by another one's.
 macro_rules! settings {
     (
         |$reader:ident|
-        Settings { $($arg:ident $env:literal $value:literal $default:literal $(/ $cluster:literal)? $help:literal [$($extra:tt)*]
+        Settings { $($arg:ident $env:literal $value:literal $default:literal $(/ $cluster:literal)? $help:literal
             $(=> $(#[$doc:meta])* $field:ident: $type:ty = $read:expr)?;)+ }
         ClusterSettings { $($c_arg:ident $c_env:literal $c_value:literal $c_default:literal $c_help:literal
             => $(#[$c_doc:meta])* $c_type:ty = $c_read:expr;)+ }
@@ -71,7 +77,8 @@ macro_rules! settings {
                     long,
                     value_name = $value,
                     help = concat!($help, " [env: ", $env, "] [default: ", $default, "]"),
-                    $($extra)*
+                    num_args = values($value),
+                    default_missing_value = "true",
                 )]
                 pub $arg: Option<OsString>,
             )+
@@ -81,6 +88,8 @@ macro_rules! settings {
                     long,
                     value_name = $c_value,
                     help = concat!($c_help, " [env: ", $c_env, "] [default: ", $c_default, "]"),
+                    num_args = values($c_value),
+                    default_missing_value = "true",
                 )]
                 pub $c_arg: Option<OsString>,
             )+
@@ -160,119 +169,119 @@ macro_rules! settings {
 settings! { |reader|
 Settings {
     server_port "SERVER_PORT" "PORT" "8080"
-        "TCP port to listen on; 0 takes any free one" []
+        "TCP port to listen on; 0 takes any free one"
         => server_port: u16 = reader.text("server_port", parse::port).unwrap_or(8080);
     bind_address "PORTOLAN_BIND_ADDRESS" "ADDRESS" "127.0.0.1 with auth off, 0.0.0.0 with auth on"
-        "Address to listen on" []
+        "Address to listen on"
         => bind_address: IpAddr = reader.text("bind_address", parse::address).unwrap_or_else(|| {
             IpAddr::V4(if reader.auth_is_on() { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST })
         });
     db_path "DB_PATH" "FILE" "./services.db" / "./mirror.db"
-        "The SQLite file that holds everything; created when absent. In cluster mode only a mirror, which is rebuilt if it is lost" []
+        "The SQLite file that holds everything; created when absent. In cluster mode only a mirror, which is rebuilt if it is lost"
         => db_path: PathBuf = reader
             .path("db_path", parse::database)
             .unwrap_or_else(|| PathBuf::from(reader.by_mode("./services.db", "./mirror.db")));
     enable_auth "ENABLE_AUTH" "BOOL" "false"
-        "Require a bearer token on every route that writes, and on those that show a service by id, its history or probes; in cluster mode, ServiceAccount tokens are accepted, too" [num_args = 0..=1, default_missing_value = "true"]
+        "Require a bearer token on every route that writes, and on those that show a service by id, its history or probes; in cluster mode, ServiceAccount tokens are accepted, too"
         => /// The secrets; `None` while auth is off.
         auth: Option<Secrets> = reader.auth();
     jwt_secret_file "JWT_SECRET_FILE" "FILE" "none"
-        "File with one signing secret per line: the first signs, all verify; read again when it changes. In cluster mode it need not exist" [];
+        "File with one signing secret per line: the first signs, all verify; read again when it changes. In cluster mode it need not exist";
     read_auth "PORTOLAN_READ_AUTH" "BOOL" "false"
-        "Require a token on reads too, and show only the token's namespaces" [num_args = 0..=1, default_missing_value = "true"]
+        "Require a token on reads too, and show only the token's namespaces"
         => read_auth: bool = reader.read_auth();
     token_max_days "PORTOLAN_TOKEN_MAX_DAYS" "DAYS" "30"
-        "Longest lifetime of a token, in days" []
+        "Longest lifetime of a token, in days"
         => token_max: Duration = DAY * reader.number("token_max_days", 30, 1..=3650, "days");
     tls_cert "PORTOLAN_TLS_CERT" "FILE" "none"
-        "PEM file with the server's certificate and its chain; with it the server speaks HTTPS only. Read again when it changes" []
+        "PEM file with the server's certificate and its chain; with it the server speaks HTTPS only. Read again when it changes"
         => /// `None` where the server speaks plain HTTP.
         tls: Option<TlsFiles> = reader.tls();
     tls_key "PORTOLAN_TLS_KEY" "FILE" "none"
-        "PEM file with the private key of PORTOLAN_TLS_CERT, without a passphrase; read again when it changes" [];
+        "PEM file with the private key of PORTOLAN_TLS_CERT, without a passphrase; read again when it changes";
     tls_client_ca "PORTOLAN_TLS_CLIENT_CA" "FILE" "none"
-        "PEM file with the CAs whose certificates identify clients (mutual TLS); needs auth to be on" [];
+        "PEM file with the CAs whose certificates identify clients (mutual TLS); needs auth to be on";
     tls_client_auth "PORTOLAN_TLS_CLIENT_AUTH" "WHEN" "required with PORTOLAN_TLS_CLIENT_CA, else off"
         "Whether clients must present a certificate: off, optional or required; /healthz, /readyz, /openapi.json and CORS preflight requests \
-            never need one" [];
+            never need one";
     log_level "LOG_LEVEL" "LEVEL" "info"
-        "trace, debug, info, warn, error or off; or directives such as info,portolan::prober=debug" []
+        "trace, debug, info, warn, error or off; or directives such as info,portolan::prober=debug"
         => log_level: String = reader.text("log_level", parse::log_level).unwrap_or_else(|| "info".to_owned());
     log_format "PORTOLAN_LOG_FORMAT" "FORMAT" "text"
-        "Log lines as text or json" []
+        "Log lines as text or json"
         => log_format: LogFormat = reader.text("log_format", parse::log_format).unwrap_or(LogFormat::Text);
     audit_file "PORTOLAN_AUDIT_FILE" "FILE" "none"
-        "File to which each write, accepted or refused, appends a line of JSON; reopened after it is renamed" []
+        "File to which each write appends a line of JSON, whether accepted or refused, except refusals that anybody could repeat without end; reopened after it is renamed"
         => audit_file: Option<PathBuf> = reader.path("audit_file", parse::file);
     max_services "MAX_SERVICES" "COUNT" "100" / "0"
-        "Maximum number of services registered over REST; 0 is unlimited" []
+        "Maximum number of services registered over REST; 0 is unlimited"
         => max_services: Option<u32> = Some(
             reader.number("max_services", reader.by_mode(100, 0), 0..=u32::MAX, "a count, 0 for unlimited"),
         ).filter(|n| *n > 0);
     max_instances "PORTOLAN_MAX_INSTANCES" "COUNT" "25600"
-        "Maximum number of instances, over all services" []
+        "Maximum number of instances, over all services"
         => max_instances: u32 = reader.number("max_instances", 25_600, 1..=1_000_000, "a count");
     health_check_interval "HEALTH_CHECK_INTERVAL" "SECONDS" "30"
-        "Seconds between the probes of an instance whose check specifies no interval" []
+        "Seconds between the probes of an instance whose check specifies no interval"
         => health_check_interval: Duration = reader.seconds("health_check_interval", 30, 1..=86_400);
     default_namespace "PORTOLAN_DEFAULT_NAMESPACE" "NAME" "default" / "the first of PORTOLAN_REST_NAMESPACES"
-        "Namespace of a request that specifies none" []
+        "Namespace of a request that specifies none"
         => /// `None` where it was not given.
         default_namespace: Option<Namespace> = reader.text("default_namespace", parse::namespace);
     rate_limit_per_minute "PORTOLAN_RATE_LIMIT_PER_MINUTE" "COUNT" "60" / "0"
-        "Registrations and checks per minute that each client may request, and 20 times as many other writes; 0 is no limit" []
+        "Registrations and checks per minute that each client may request, and 20 times as many other writes; 0 is no limit"
         => rate_limit_per_minute: Option<u32> = Some(reader.writes_per_minute()).filter(|n| *n > 0);
     read_rate_limit_per_minute "PORTOLAN_READ_RATE_LIMIT_PER_MINUTE" "COUNT" "100 times PORTOLAN_RATE_LIMIT_PER_MINUTE"
-        "Reads per minute that each client may make; each 32 KiB of a response counts as one; 0 is no limit" []
+        "Reads per minute that each client may make; each 32 KiB of a response counts as one; 0 is no limit"
         => read_rate_limit_per_minute: Option<u32> = {
             let default = reader.writes_per_minute().saturating_mul(READS_PER_WRITE);
             Some(reader.rate("read_rate_limit_per_minute", default)).filter(|n| *n > 0)
         };
     trusted_proxies "PORTOLAN_TRUSTED_PROXIES" "CIDRS" "none"
-        "Networks of the proxies whose X-Forwarded-For is trusted, separated by commas" []
+        "Networks of the proxies whose X-Forwarded-For is trusted, separated by commas"
         => trusted_proxies: Vec<IpNet> = reader.text("trusted_proxies", parse::networks).unwrap_or_default();
     allowed_hosts "PORTOLAN_ALLOWED_HOSTS" "HOSTS" "none"
-        "Host names, besides loopback's, that a server bound to loopback answers to, separated by commas" []
+        "Host names, besides loopback's, that a server bound to loopback answers to, separated by commas"
         => /// Lower case, without port.
         allowed_hosts: Vec<String> = reader.text("allowed_hosts", parse::hosts).unwrap_or_default();
     cors_origins "PORTOLAN_CORS_ORIGINS" "ORIGINS" "none"
-        "Origins, besides loopback, whose pages may write while auth is off and read from a server bound to loopback, separated by commas" []
+        "Origins, besides loopback, whose pages may write while auth is off and read from a server bound to loopback, separated by commas"
         => cors_origins: Vec<String> = reader.text("cors_origins", parse::origins).unwrap_or_default();
     probe_allow "PORTOLAN_PROBE_ALLOW" "CIDRS" "none"
-        "Networks that may be probed although the default policy forbids them, separated by commas" []
+        "Networks that may be probed although the default policy forbids them, separated by commas"
         => probe_allow: Vec<IpNet> = reader.text("probe_allow", parse::networks).unwrap_or_default();
     probe_deny "PORTOLAN_PROBE_DENY" "CIDRS" "none"
-        "Networks that are never probed, even if PORTOLAN_PROBE_ALLOW contains them, separated by commas" []
+        "Networks that are never probed, even if PORTOLAN_PROBE_ALLOW contains them, separated by commas"
         => probe_deny: Vec<IpNet> = reader.text("probe_deny", parse::networks).unwrap_or_default();
     probe_concurrency "PORTOLAN_PROBE_CONCURRENCY" "COUNT" "1024"
-        "Maximum number of probes in flight; fewer if the system allows too few file descriptors" []
+        "Maximum number of probes in flight; fewer if the system allows too few file descriptors"
         => probe_concurrency: usize = reader.number("probe_concurrency", 1024, 1..=60_000, "a count") as usize;
     probe_per_address "PORTOLAN_PROBE_PER_ADDRESS" "COUNT" "20"
-        "Maximum number of probes per second to one address, except loopback; further ones are delayed" []
+        "Maximum number of probes per second to one address, except loopback; further ones are delayed"
         => probe_per_address: u32 = reader.number("probe_per_address", 20, 1..=100_000, "probes a second");
     deregister_after_seconds "PORTOLAN_DEREGISTER_AFTER_SECONDS" "SECONDS" "0"
-        "Remove an instance registered over REST once it has been unhealthy for this many seconds without interruption, unless it has its own deregister_after_seconds or a heartbeat; never a service's last instance; 0 turns this off" []
+        "Remove an instance registered over REST once it has been unhealthy for this many seconds without interruption, unless it has its own deregister_after_seconds or a heartbeat; never a service's last instance; 0 turns this off"
         => deregister_after: Option<Duration> = reader.deregister_after();
     ca_dir "PORTOLAN_CA_DIR" "FOLDER" "none"
-        "Folder with the files that a check's tls.ca and tls.client_cert may name" []
+        "Folder with the files that a check's tls.ca and tls.client_cert may name"
         => ca_dir: Option<PathBuf> = reader.path("ca_dir", parse::folder);
     service_metrics "PORTOLAN_SERVICE_METRICS" "BOOL" "true"
-        "Show each service's series in /metrics: instances by health, known and unhealthy time, and portolan_certificate_expiry_seconds" [num_args = 0..=1, default_missing_value = "true"]
+        "Show each service's series in /metrics: instances by health, known and unhealthy time, and portolan_certificate_expiry_seconds"
         => service_metrics: bool = reader.flag("service_metrics", true);
     metrics_address "PORTOLAN_METRICS_ADDRESS" "ADDRESS:PORT" "none"
-        "Address and port that serve /metrics alone, to everyone and without a token, for a scraper while PORTOLAN_READ_AUTH is on" []
+        "Address and port that serve /metrics alone, to everyone and without a token, for a scraper while PORTOLAN_READ_AUTH is on"
         => metrics_address: Option<SocketAddr> = reader.text("metrics_address", parse::socket);
     history_days "PORTOLAN_HISTORY_DAYS" "DAYS" "30"
-        "Days for which changes of health are kept" []
+        "Days for which changes of health are kept"
         => history: Duration = DAY * reader.number("history_days", 30, 1..=3650, "days");
     shutdown_seconds "PORTOLAN_SHUTDOWN_SECONDS" "SECONDS" "10"
-        "Seconds that a shutdown may take before open requests are cut off" []
+        "Seconds that a shutdown may take before open requests are cut off"
         => shutdown: Duration = reader.shutdown();
     drain_seconds "PORTOLAN_DRAIN_SECONDS" "SECONDS" "0"
-        "Seconds of the shutdown in which /readyz fails but requests are still served, so that a load balancer can stop sending them" []
+        "Seconds of the shutdown in which /readyz fails but requests are still served, so that a load balancer can stop sending them"
         => drain: Duration = reader.drain();
     mode "PORTOLAN_MODE" "MODE" "standalone"
-        "standalone: the SQLite file holds the registry. cluster: the Kubernetes API holds it, as services.portolan.dev objects" []
+        "standalone: the SQLite file holds the registry. cluster: the Kubernetes API holds it, as services.portolan.dev objects"
         => mode: Mode = reader.mode();
 }
 ClusterSettings {

@@ -15,6 +15,8 @@ mod outages;
 mod pane;
 mod requests;
 
+use std::time::Duration;
+
 use crossterm::event::KeyEvent;
 
 use super::layout;
@@ -70,8 +72,14 @@ pub fn update(state: &mut State, message: Msg) -> Vec<Effect> {
     effects
 }
 
+/// A clock that goes back by this much was set. By less, nothing waits much longer than it should.
+const SET_BACK: Duration = Duration::from_secs(1);
+
 fn tick(state: &mut State, now: UnixMs, effects: &mut Vec<Effect>) {
     let another_second = now.0.div_euclid(1000) != state.now.0.div_euclid(1000);
+    if state.now.since(now) >= SET_BACK {
+        state.forget_times(now);
+    }
     state.now = now;
     state.notes.retain(|note| note.until > now);
     if another_second && state.listing().query().filter.uses_time() {

@@ -410,6 +410,15 @@ impl State {
         (self.outages.requested, self.outages.awaited) = (UnixMs(0), false);
     }
 
+    /// The clock was set back: what was requested or made at a time that is yet to come would stay as it is until then.
+    pub fn forget_times(&mut self, now: UnixMs) {
+        self.outdate();
+        self.forget_refusals();
+        self.heard_at = self.heard_at.map(|_| now);
+        (self.shared_of, self.pivot.made_of, self.outages.made_of) = (None, None, None);
+        self.notes.clear();
+    }
+
     /// Keeps a filter for the next time.
     pub fn remember_filter(&mut self, text: &str) {
         if text.is_empty() {

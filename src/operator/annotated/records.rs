@@ -118,7 +118,8 @@ fn outcome(endpoint: &Endpoint, instances: &[&Instance], empties: bool) -> Outco
     } else {
         stay.chain(&usable).cloned().collect()
     };
-    let is_right = current.len() == wanted.len() && current.iter().all(|name| wanted.contains(name));
+    // As many as are wanted, and all of those: so none is there twice.
+    let is_right = current.len() == wanted.len() && wanted.iter().all(|name| current.contains(name));
     if is_right { Outcome::Right } else { Outcome::Written(wanted.iter().map(Name::to_string).collect()) }
 }
 

@@ -359,6 +359,10 @@ impl AnnotatedTask {
             }
             WriteOutcome::Forbidden(why) => self.failed(object, KindState::MayNotWrite(why), now),
             WriteOutcome::Refused(why) => self.failed(object, refused(object, &why), now),
+            WriteOutcome::Unanswered(why) => {
+                tracing::debug!("a write of {}/{} is tried again: {why}", object.namespace, object.name);
+                self.queue.unanswered(object, now);
+            }
             WriteOutcome::Unavailable(why) => {
                 tracing::debug!("a write of {}/{} is tried again: {why}", object.namespace, object.name);
                 self.paused_until = Some(now + self.pauses.next());

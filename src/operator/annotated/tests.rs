@@ -235,6 +235,16 @@ fn targets_are_in_order_of_their_numbers_and_each_once() {
 }
 
 #[test]
+fn a_target_that_is_listed_twice_does_not_stand_for_another() {
+    let mut object = Object::records(&json!([{ "recordType": "A", "targets": ["192.0.2.11", "192.0.2.11"] }]));
+    assert!(object.over(vec![ip("a", 11, UP), ip("b", 12, UP)]));
+    assert_eq!(object.targets(), json!(["192.0.2.11", "192.0.2.12"]));
+    object.1["spec"]["endpoints"][0]["targets"] = json!(["192.0.2.12", "192.0.2.12"]);
+    assert!(object.over(vec![ip("a", 11, UP), ip("b", 12, UP)]), "its note says already that all is written");
+    assert_eq!(object.targets(), json!(["192.0.2.11", "192.0.2.12"]));
+}
+
+#[test]
 fn a_listed_target_stays_while_it_is_unknown_and_a_new_one_waits() {
     let mut object = Object::records(&json!([{ "recordType": "A", "targets": ["192.0.2.1", "192.0.2.9"] }]));
     assert!(object.over(vec![ip("a", 1, NEW), ip("b", 2, UP), ip("c", 3, NEW)]));

@@ -41,7 +41,9 @@ pub(super) enum WriteOutcome {
     Forbidden(String),
     /// An answer about this object alone, such as 403 by an admission policy, 422, or 500 because a webhook cannot be called.
     Refused(String),
-    /// No answer, or one that concerns all writes.
+    /// No answer came in time. Perhaps a webhook that is asked about some objects only hangs.
+    Unanswered(String),
+    /// No connection, or an answer that concerns all writes.
     Unavailable(String),
 }
 
@@ -55,7 +57,7 @@ impl WriteOutcome {
             Self::NotFound => "gone",
             Self::Forbidden(_) => "forbidden",
             Self::Refused(_) => "refused",
-            Self::Unavailable(_) => "away",
+            Self::Unanswered(_) | Self::Unavailable(_) => "away",
         })
     }
 }
@@ -79,7 +81,7 @@ impl Writer {
         match timeout(ANSWER_TIMEOUT, self.client.request::<DynamicObject>(request)).await {
             Ok(Ok(written)) => Ok(WriteOutcome::Written(Box::new(Seen::of(object.kind, &written)))),
             Ok(Err(error)) => Err(outcome_of(error)),
-            Err(_) => Err(WriteOutcome::Unavailable(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()))),
+            Err(_) => Err(WriteOutcome::Unanswered(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()))),
         }
     }
 
@@ -109,9 +111,31 @@ fn outcome_of(error: Error) -> WriteOutcome {
 
 #[cfg(test)]
 mod tests {
+    use http::Response;
+    use kube::client::Body;
     use serde_json::json;
 
     use super::*;
+    use crate::model::ports::Role;
+    use crate::operator::annotated::kind::Kind;
+
+    #[derive(Debug)]
+    struct Leads;
+
+    impl Leadership for Leads {
+        fn role(&self) -> Role {
+            Role::Leads
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_without_an_answer_concerns_one_object() {
+        let silence = |_: http::Request<Body>| std::future::pending::<Result<Response<Body>, std::io::Error>>();
+        let client = Client::new(tower::service_fn(silence), "shop");
+        let object = ObjectRef { kind: Kind::WorkloadEntry, namespace: "shop".into(), name: "vm".into() };
+        let (_, outcome) = Writer { client, leadership: Arc::new(Leads) }.write(object, Vec::new()).await;
+        assert!(matches!(&outcome, WriteOutcome::Unanswered(_)) && outcome.label() == Some("away"), "{outcome:?}");
+    }
 
     #[test]
     fn only_an_answer_that_concerns_all_writes_makes_them_wait() {

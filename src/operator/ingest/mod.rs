@@ -5,11 +5,12 @@
 //!
 //! 1. This file: the [`Ingest`] handle and its messages. [`task`]: the task that owns the [`Index`](index::Index).
 //! 2. [`index`]: which news counts. [`observed`]: what is kept of an object.
-//! 3. [`changed`]: keys for the status writer. [`mirror_age`]: how old the mirror may be. [`rejected`]: a metric.
+//! 3. [`progress`]: how far the watches have come. [`changed`]: keys for the status writer. [`mirror_age`]: how old the mirror may be. [`rejected`]: a metric.
 
 mod changed;
 mod index;
 mod observed;
+mod progress;
 mod rejected;
 mod task;
 #[cfg(test)]
@@ -76,8 +77,12 @@ pub(super) enum Message {
     End(Scope, u64),
     /// Endpoints that objects may adopt.
     Endpoints(Box<EndpointNews>),
-    /// The watch has delivered everything up to that revision.
-    Progress(u64),
+    /// The scope's watch has delivered everything up to that revision.
+    Progress(Scope, u64),
+    /// The scope's watch is open again.
+    Opened(Scope),
+    /// The scope's watch broke, or could not be opened.
+    Broke(Scope),
 }
 
 /// The handle on the task; cloning shares it.

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::index::{Index, Scope};
 use super::observed::ObservedObject;
+use super::progress::Progress;
 use super::{IngestError, Message, Reply, Shared, reasons_differ};
 use crate::model::mirror::{MirrorChange, VerdictsFrom};
 use crate::model::name::ServiceKey;
@@ -46,8 +47,7 @@ pub struct IngestTask {
     /// What the objects follow.
     namespaces: Arc<View>,
     was_probing: bool,
-    /// The newest revision from lists and watches; the answers to our own writes may be ahead of it.
-    progress: u64,
+    progress: Progress,
     /// When to write the whole mirror again.
     rewrite_at: Option<Instant>,
 }
@@ -78,6 +78,7 @@ impl IngestTask {
             queue,
             shared,
             index: Index::new(scopes.iter().cloned()),
+            progress: Progress::new(&scopes),
             scopes,
             store,
             leadership,
@@ -88,7 +89,6 @@ impl IngestTask {
             namespaces: policies.view(),
             policies,
             was_probing,
-            progress: 0,
             rewrite_at: None,
         }
     }
@@ -152,10 +152,12 @@ impl IngestTask {
     fn take(&mut self, message: Message, batch: &mut Batch) {
         match message {
             Message::Put(raw, reply) => self.put(*raw, reply, batch),
-            Message::Progress(revision) => self.progress = self.progress.max(revision),
+            Message::Progress(scope, revision) => self.progress.passed(&scope, revision),
+            Message::Opened(scope) => self.progress.opened(&scope, Instant::now()),
+            Message::Broke(scope) => self.progress.broke(&scope),
             Message::Removed { key, id, revision, reply } => {
                 if reply.is_none() {
-                    self.progress = self.progress.max(revision);
+                    self.progress.passed_object(&key, revision);
                 }
                 let change = self.index.remove(&key, id, revision);
                 self.note(change, key, "removed", batch);
@@ -171,8 +173,7 @@ impl IngestTask {
             }
             Message::End(scope, revision) => {
                 batch.touched.extend(self.index.end(&scope, revision));
-                // Lower than before if the Kubernetes API's history was set back.
-                self.progress = self.progress.min(self.index.highest()).max(revision);
+                self.progress.listed(&scope, revision, self.index.highest());
                 batch.whole = true;
                 // Endpoints may have come while the list did.
                 self.adopt_again(&Touched::Everyone, batch);
@@ -249,7 +250,7 @@ impl IngestTask {
         match self.observe(raw) {
             Ok(observed) => {
                 if reply.is_none() {
-                    self.progress = self.progress.max(observed.revision());
+                    self.progress.passed_object(observed.key(), observed.revision());
                 }
                 let (key, result) = (observed.key().clone(), result_of(&observed));
                 if observed.parsed.is_awaiting() || !observed.is_watched() {
@@ -335,7 +336,7 @@ impl IngestTask {
     /// Announces how far the catalog has come. After a failed write, only the whole mirror counts.
     fn publish_progress(&self) {
         if self.index.is_complete() && self.rewrite_at.is_none() {
-            self.store.catalog().advance_watch(self.progress);
+            self.store.catalog().advance_watch(self.progress.known(Instant::now()));
         }
     }
 

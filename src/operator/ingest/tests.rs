@@ -1,24 +1,30 @@
-//! The index's rules.
+//! The index's rules, and what the task announces.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::index::{Index, Scope};
 use super::observed::ObservedObject;
-use super::{Objects, Shared, reasons_differ};
+use super::{Ingest, Message, Objects, Shared, reasons_differ};
+use crate::catalog::Epoch;
 use crate::model::mirror::MirrorChange;
 use crate::model::name::ServiceKey;
-use crate::model::ports::AddressGate;
+use crate::model::ports::{AddressGate, AlwaysLeads};
+use crate::model::time::Clock;
 use crate::model::url::EndpointUrl;
 use crate::operator::endpoints::Endpoints;
 use crate::operator::kubernetes::follow;
 use crate::operator::namespaces::{KnownNamespace, PolicySettings, Table, View};
 use crate::operator::read::ObjectId;
 use crate::operator::read::raw::RawObject;
+use crate::store::{Opened, Store, StoreSettings};
+use crate::telemetry::metrics::Metrics;
 
 struct Anywhere;
 
@@ -333,4 +339,54 @@ fn a_service_whose_last_endpoint_goes_or_whose_first_one_comes_is_never_unknown(
         shared.objects.store(Arc::clone(next));
         assert_eq!(shared.why_empty(&key).is_some(), Arc::ptr_eq(next, &empty));
     }
+}
+
+#[tokio::test]
+async fn what_one_watch_delivers_does_not_count_for_another_that_is_broken() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = StoreSettings {
+        path: folder.path().join("p.db"),
+        max_services: 10,
+        max_instances: 10,
+        history_days: 1,
+        durable: false,
+        epoch: Some(Epoch::of(&Uuid::from_u128(7))),
+        history_rows: 100,
+        default_interval: Duration::from_secs(30),
+    };
+    let Opened { store, writer, catalog, .. } =
+        Store::open(settings, Clock::system(), Metrics::default()).expect("a store");
+    let namespaces = ["a", "b"].map(|name| name.parse().expect("a namespace"));
+    let (ingest, task) = Ingest::new(&namespaces, store, Arc::new(AlwaysLeads), Arc::new(Anywhere), Metrics::default());
+    let stop = CancellationToken::new();
+    let _stops_after_a_panic = stop.clone().drop_guard();
+    let tasks = (tokio::spawn(writer.run(stop.clone())), tokio::spawn(task.run(stop.clone())));
+
+    let [a, b] = namespaces.map(Some);
+    let announced = catalog.watch_revision();
+    let until = async |revision: u64| {
+        let mut announced = catalog.watch_revision();
+        let reached = announced.wait_for(|now| *now == revision);
+        drop(tokio::time::timeout(Duration::from_mins(1), reached).await.expect("in time").expect("it runs"));
+    };
+    for scope in [&a, &b] {
+        ingest.send(Message::Begin(scope.clone())).await.expect("it runs");
+        ingest.send(Message::End(scope.clone(), 10)).await.expect("it runs");
+        ingest.send(Message::Opened(scope.clone())).await.expect("it runs");
+    }
+    ingest.send(Message::Progress(a.clone(), 15)).await.expect("it runs");
+    until(15).await;
+    ingest.send(Message::Broke(b.clone())).await.expect("it runs");
+    ingest.send(Message::Progress(a.clone(), 20)).await.expect("it runs");
+    for _ in 0..2 {
+        // The second one is answered after the progress was announced.
+        ingest.ask(|reply| Message::Page(a.clone(), Vec::new(), reply)).await.expect("it runs");
+    }
+    assert_eq!(*announced.borrow(), 10);
+    ingest.send(Message::Opened(b)).await.expect("it runs");
+    until(20).await;
+
+    stop.cancel();
+    tasks.0.await.expect("it ends").expect("in order");
+    tasks.1.await.expect("it ends").expect("in order");
 }

@@ -5,7 +5,8 @@
 //! 1. [`client`]: finds the API and makes the client. [`health`]: when it last answered.
 //! 2. [`epoch`]: which cluster's registry this is.
 //! 3. [`list_watch`]: the loop of list and watch that all share. [`follow`]: that of the kinds that are not ours.
-//! 4. [`rights`]: whether a refusal is for lack of rights. [`outage`]: whether it concerns all writes.
+//! 4. [`rights`]: whether a refusal is for lack of rights, or because the namespace is being deleted. [`outage`]: whether it concerns all
+//!    writes.
 
 pub mod client;
 pub mod epoch;

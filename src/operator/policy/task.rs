@@ -169,6 +169,8 @@ impl PolicyTask {
             return;
         }
         self.count();
+        let statuses = self.table.policies().filter_map(|known| known.status.as_ref());
+        self.installs.name_in_policies(statuses.filter_map(|status| status.install.as_deref()));
         let present: Vec<Arc<str>> = self.table.policies().map(|known| Arc::clone(&known.name)).collect();
         self.written.retain(|name, _| present.contains(name));
         for (name, status) in self.due(now) {

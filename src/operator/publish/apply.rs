@@ -1,7 +1,8 @@
 //! Writes the slices of one object, one after the other.
 
+use std::hash::Hash;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{Api, DeleteParams, PostParams, Preconditions};
@@ -14,6 +15,7 @@ use crate::model::text;
 use crate::operator::crd::ServiceResource;
 use crate::operator::kubernetes::outage::concerns_all;
 use crate::operator::kubernetes::rights::lacks_rights;
+use crate::operator::queue::PausingQueue;
 
 /// Time for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -52,7 +54,9 @@ pub(super) enum WriteError {
     Refused(String),
     /// A slice of that name exists already.
     Taken(String),
-    /// No answer, or one that concerns all writes.
+    /// No answer came in time. Perhaps a webhook that is asked about some slices only hangs.
+    Unanswered(String),
+    /// No connection, or an answer that concerns all writes.
     Unavailable(String),
 }
 
@@ -64,13 +68,17 @@ impl WriteError {
             Self::Conflict | Self::Taken(_) => "conflict",
             Self::Forbidden(_) => "forbidden",
             Self::Refused(_) => "refused",
-            Self::Unavailable(_) => "away",
+            Self::Unanswered(_) | Self::Unavailable(_) => "away",
         })
     }
 
-    /// Whether others may be written meanwhile.
-    pub(super) fn concerns_one(&self) -> bool {
-        !matches!(self, Self::NotLeading | Self::Unavailable(_))
+    /// Lets what was to be written wait, unless all writes do.
+    pub(super) fn delay<K: Clone + Ord + Hash>(&self, key: &K, queue: &mut PausingQueue<K>, now: Instant) {
+        match self {
+            Self::NotLeading | Self::Unavailable(_) => {}
+            Self::Unanswered(_) => queue.unanswered(key, now),
+            Self::Conflict | Self::Taken(_) | Self::Forbidden(_) | Self::Refused(_) => queue.failed(key, now),
+        }
     }
 }
 
@@ -138,7 +146,7 @@ async fn answer(request: impl Future<Output = kube::Result<EndpointSlice>>) -> R
 }
 
 fn no_answer() -> WriteError {
-    WriteError::Unavailable(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()))
+    WriteError::Unanswered(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()))
 }
 
 fn error_of(error: kube::Error) -> WriteError {

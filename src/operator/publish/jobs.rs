@@ -127,6 +127,7 @@ mod tests {
 
     use super::*;
     use crate::model::ports::Role;
+    use crate::operator::queue::PausingQueue;
 
     #[derive(Debug)]
     struct Leads;
@@ -147,24 +148,54 @@ mod tests {
         Jobs::new(Client::new(tower::service_fn(answer), "shop"), Arc::new(Leads))
     }
 
+    /// Jobs at an API server that never answers, as when a webhook hangs.
+    fn unanswered_jobs() -> Jobs {
+        let silence = |_: http::Request<Body>| std::future::pending::<Result<Response<Body>, std::io::Error>>();
+        Jobs::new(Client::new(tower::service_fn(silence), "shop"), Arc::new(Leads))
+    }
+
+    fn subjects() -> [Subject; 2] {
+        let orders = ServiceKey::new(&"shop".parse().expect("a namespace"), &"orders".parse().expect("a name"));
+        [Subject::Object(orders), Subject::Ownerless(("shop".into(), "lost".into()))]
+    }
+
+    async fn failure(jobs: &mut Jobs, subject: &Subject) -> WriteError {
+        let request = Request::Delete("lost".into(), "uid".into());
+        jobs.start(subject.clone(), vec![request], Instant::now());
+        assert!(jobs.is_busy(subject));
+        let error = jobs.next().await.expect("a job").result.expect_err("it fails");
+        assert!(!jobs.is_busy(subject));
+        error
+    }
+
+    /// Whether it waits after that.
+    fn is_delayed(error: &WriteError) -> bool {
+        let mut queue = PausingQueue::default();
+        error.delay(&("shop".to_owned(), "lost".to_owned()), &mut queue, Instant::now());
+        queue.is_any_failing(|_| true)
+    }
+
     #[tokio::test]
     async fn only_an_answer_that_concerns_all_writes_pauses_them() {
-        let object =
-            Subject::Object(ServiceKey::new(&"shop".parse().expect("a namespace"), &"orders".parse().expect("a name")));
-        let ownerless = Subject::Ownerless(("shop".into(), "lost".into()));
         let (all, one) =
             ([401, 429, 502, 503, 504].map(|code| (code, true)), [403, 409, 422, 500].map(|code| (code, false)));
         for (code, pauses) in all.into_iter().chain(one) {
-            for subject in [&object, &ownerless] {
+            for subject in subjects() {
                 let mut jobs = jobs(code);
-                let request = Request::Delete("lost".into(), "uid".into());
-                jobs.start(subject.clone(), vec![request], Instant::now());
-                assert!(jobs.is_busy(subject));
-                let error = jobs.next().await.expect("a job").result.expect_err("it fails");
-                assert_eq!(error.concerns_one(), !pauses, "{code}: {error:?}");
+                let error = failure(&mut jobs, &subject).await;
+                assert_eq!(is_delayed(&error), !pauses, "{code}: {error:?}");
                 assert_eq!(jobs.may_start(Instant::now()), !pauses, "{code}");
-                assert!(!jobs.is_busy(subject));
             }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_without_an_answer_waits_and_no_other_does() {
+        for subject in subjects() {
+            let mut jobs = unanswered_jobs();
+            let error = failure(&mut jobs, &subject).await;
+            assert!(is_delayed(&error) && error.label() == Some("away"), "{error:?}");
+            assert!(jobs.may_start(Instant::now()));
         }
     }
 }

@@ -21,8 +21,19 @@ const GONE_AFTER: Duration = Duration::from_secs(30);
 const UNANSWERED_FOR: Duration = Duration::from_mins(1);
 /// Most lookups at once.
 const MAX_LOOKUPS: usize = 16;
+/// Most of them for slow names, so that one tenant's broken name servers do not hold up other names.
+const MAX_SLOW_LOOKUPS: usize = 4;
+/// A lookup that takes this long makes its name slow, until one takes less.
+const SLOW: Duration = Duration::from_millis(750);
+/// Time for a lookup: the resolver's own limit with some time to wait for its turn there.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(6);
 
-type Answer = (String, Result<NameAddresses, LookupError>);
+/// The end of a lookup.
+struct Answer {
+    name: String,
+    found: Result<NameAddresses, LookupError>,
+    took: Duration,
+}
 
 /// Names of published instances; bounded by their number.
 pub(super) struct Names {
@@ -30,12 +41,19 @@ pub(super) struct Names {
     known: HashMap<String, Known>,
     /// When each is looked up next; those in progress are not here.
     due: BTreeSet<(Instant, String)>,
+    /// The same of the slow ones.
+    slow_due: BTreeSet<(Instant, String)>,
     running: FuturesUnordered<BoxFuture<'static, Answer>>,
+    /// How many of the running ones are of slow names.
+    slow_running: usize,
 }
 
+#[derive(Default)]
 struct Known {
     users: HashSet<ServiceKey>,
     lookup: Lookup,
+    /// Whether its last lookup was.
+    is_slow: bool,
     /// Since when there is no such name.
     missing_since: Option<Instant>,
     /// Since when the resolver answers for one family only.
@@ -44,7 +62,14 @@ struct Known {
 
 impl Names {
     pub(super) fn new(lookup: Arc<dyn NameLookup>) -> Self {
-        Self { lookup, known: HashMap::new(), due: BTreeSet::new(), running: FuturesUnordered::new() }
+        Self {
+            lookup,
+            known: HashMap::new(),
+            due: BTreeSet::new(),
+            slow_due: BTreeSet::new(),
+            running: FuturesUnordered::new(),
+            slow_running: 0,
+        }
     }
 
     /// What is known of a name.
@@ -63,7 +88,7 @@ impl Names {
         for name in names.difference(before) {
             let known = self.known.entry(name.clone()).or_insert_with(|| {
                 self.due.insert((now, name.clone()));
-                Known { users: HashSet::new(), lookup: Lookup::Unknown, missing_since: None, partial_since: None }
+                Known::default()
             });
             known.users.insert(key.clone());
         }
@@ -71,15 +96,30 @@ impl Names {
 
     /// Starts the lookups that are due.
     pub(super) fn start(&mut self, now: Instant) {
-        while self.running.len() < MAX_LOOKUPS && self.due.first().is_some_and(|(at, _)| *at <= now) {
-            let Some((_, name)) = self.due.pop_first() else { return };
-            if self.known.get(&name).is_none_or(|known| known.users.is_empty()) {
+        while let Some(name) = self.take_due(now) {
+            let Some(known) = self.known.get(&name).filter(|known| !known.users.is_empty()) else {
                 self.known.remove(&name);
                 continue;
-            }
-            let answer = self.lookup.addresses(name.clone());
-            self.running.push(answer.map(move |answer| (name, answer)).boxed());
+            };
+            self.slow_running += usize::from(known.is_slow);
+            self.running.push(look_up(self.lookup.addresses(name.clone()), name).boxed());
         }
+    }
+
+    /// The next name that is due, if another lookup may run; slow ones last.
+    fn take_due(&mut self, now: Instant) -> Option<String> {
+        if self.running.len() >= MAX_LOOKUPS {
+            return None;
+        }
+        let is_due = |due: &BTreeSet<(Instant, String)>| due.first().is_some_and(|(at, _)| *at <= now);
+        let next = if is_due(&self.due) {
+            self.due.pop_first()
+        } else if self.slow_running < MAX_SLOW_LOOKUPS && is_due(&self.slow_due) {
+            self.slow_due.pop_first()
+        } else {
+            None
+        };
+        next.map(|(_, name)| name)
     }
 
     /// When the next lookup is due, if another may run.
@@ -87,7 +127,8 @@ impl Names {
         if self.running.len() >= MAX_LOOKUPS {
             return None;
         }
-        self.due.first().map(|(at, _)| *at)
+        let slow = (self.slow_running < MAX_SLOW_LOOKUPS).then(|| self.slow_due.first()).flatten();
+        self.due.first().into_iter().chain(slow).map(|(at, _)| *at).min()
     }
 
     /// Waits for the next answer, if there are lookups. The objects that it changes something for. Cancel safe.
@@ -96,15 +137,26 @@ impl Names {
         Some(self.take_in(answer, Instant::now()))
     }
 
-    fn take_in(&mut self, (name, answer): Answer, now: Instant) -> Vec<ServiceKey> {
+    fn take_in(&mut self, answer: Answer, now: Instant) -> Vec<ServiceKey> {
+        let Answer { name, found, took } = answer;
         let Some(known) = self.known.get_mut(&name) else { return Vec::new() };
-        self.due.insert((now + INTERVAL, name));
-        let lookup = known.after(answer, now);
+        self.slow_running -= usize::from(known.is_slow);
+        // The time includes the wait for a place of the resolver, so an answer proves that the name itself is quick enough.
+        known.is_slow = took >= SLOW && found == Err(LookupError::NoAnswer);
+        let due = if known.is_slow { &mut self.slow_due } else { &mut self.due };
+        due.insert((now + INTERVAL, name));
+        let lookup = known.after(found, now);
         if std::mem::replace(&mut known.lookup, lookup.clone()) == lookup {
             return Vec::new();
         }
         known.users.iter().cloned().collect()
     }
+}
+
+async fn look_up(lookup: BoxFuture<'static, Result<NameAddresses, LookupError>>, name: String) -> Answer {
+    let began = tokio::time::Instant::now();
+    let found = tokio::time::timeout(LOOKUP_TIMEOUT, lookup).await.unwrap_or(Err(LookupError::NoAnswer));
+    Answer { name, found, took: began.elapsed() }
 }
 
 impl Known {
@@ -193,12 +245,58 @@ mod tests {
         assert_eq!((names.changed().await, names.next_due(), names.known.len()), (None, None, 0), "it is forgotten");
     }
 
+    /// Never answers for names that begin with `slow`.
+    struct PartlyDead;
+
+    impl NameLookup for PartlyDead {
+        fn addresses(&self, name: String) -> BoxFuture<'static, Result<NameAddresses, LookupError>> {
+            if name.starts_with("slow") {
+                return std::future::pending().boxed();
+            }
+            async { Ok(NameAddresses { addresses: [IpAddr::from([192, 0, 2, 1])].into(), complete: true }) }.boxed()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn names_whose_servers_do_not_answer_leave_room_for_others() {
+        let mut names = Names::new(Arc::new(PartlyDead));
+        let key = ServiceKey::new(&"shop".parse().expect("a name"), &"db".parse().expect("a name"));
+        let (none, began) = (HashSet::new(), Instant::now());
+        let slow: HashSet<String> = (0..40).map(|n| format!("slow-{n}.corp")).collect();
+        names.set(&key, &none, &slow, began);
+        for _ in 0..slow.len() {
+            names.start(began);
+            let answer = names.running.next().await.expect("the lookup ends by itself");
+            assert_eq!(answer.found, Err(LookupError::NoAnswer));
+            names.take_in(answer, began);
+        }
+        let again = began + INTERVAL;
+        let both = slow.iter().cloned().chain(["db.corp".to_owned()]).collect();
+        names.set(&key, &slow, &both, again);
+        assert_eq!(names.next_due(), Some(again));
+        names.start(again);
+        assert_eq!(
+            (names.running.len(), names.next_due()),
+            (MAX_SLOW_LOOKUPS + 1, None),
+            "others of the slow ones wait"
+        );
+        let first = names.running.next().await.expect("a lookup");
+        assert!(first.name == "db.corp" && first.found.is_ok(), "{}: {:?}", first.name, first.found);
+        names.take_in(first, again);
+        assert_eq!(names.next_due(), Some(again + INTERVAL), "db.corp again");
+        for _ in 0..MAX_SLOW_LOOKUPS {
+            let answer = names.running.next().await.expect("it ends");
+            names.take_in(answer, again);
+        }
+        assert_eq!((names.slow_running, names.next_due()), (0, Some(again)));
+    }
+
     #[test]
     fn a_family_without_an_answer_keeps_its_addresses_for_a_minute() {
         let ips = |of: &[&str]| -> Vec<IpAddr> { of.iter().map(|ip| ip.parse().expect("an address")).collect() };
         let (old, new) = (ips(&["192.0.2.1", "2001:db8::1"]), ips(&["192.0.2.2"]));
         let lookup = Lookup::Found(sorted(old.iter()));
-        let mut known = Known { users: HashSet::new(), lookup, missing_since: None, partial_since: None };
+        let mut known = Known { lookup, ..Known::default() };
         let began = Instant::now();
         let mut after = |complete, seconds| {
             let found = NameAddresses { addresses: new.clone().into(), complete };

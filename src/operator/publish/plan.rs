@@ -33,7 +33,7 @@ pub(super) struct CoreService {
 }
 
 /// What is known of a host name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) enum Lookup {
     /// Its last addresses.
     Found(Arc<[IpAddr]>),
@@ -44,6 +44,7 @@ pub(super) enum Lookup {
     /// It has none.
     Failed(LookupError),
     /// Nothing yet.
+    #[default]
     Unknown,
 }
 

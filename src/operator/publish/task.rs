@@ -435,10 +435,7 @@ impl Publisher {
             (Subject::Object(key), Ok(())) => self.queue.succeeded(key),
             (Subject::Object(key), Err(error)) => self.failed(key, error),
             (Subject::Ownerless(name), Ok(())) => self.ownerless.succeeded(name),
-            (Subject::Ownerless(name), Err(error)) if error.concerns_one() => {
-                self.ownerless.failed(name, Instant::now());
-            }
-            (Subject::Ownerless(_), Err(_)) => {}
+            (Subject::Ownerless(name), Err(error)) => error.delay(name, &mut self.ownerless, Instant::now()),
         }
         match &subject {
             Subject::Object(key) => self.queue.push(key, false),
@@ -464,11 +461,13 @@ impl Publisher {
                 );
                 self.note(key, Publication { published: false, reason: "Refused", message });
             }
-            WriteError::NotLeading | WriteError::Unavailable(_) | WriteError::Conflict | WriteError::Taken(_) => {}
+            WriteError::NotLeading
+            | WriteError::Unanswered(_)
+            | WriteError::Unavailable(_)
+            | WriteError::Conflict
+            | WriteError::Taken(_) => {}
         }
-        if error.concerns_one() {
-            self.queue.failed(key, Instant::now());
-        }
+        error.delay(key, &mut self.queue, Instant::now());
     }
 
     /// Counts the error, and logs it once until writes work again.
@@ -478,6 +477,7 @@ impl Publisher {
         let line = match error {
             WriteError::Forbidden(why) => format!("{NO_RIGHT}; this is tried again: {why}"),
             WriteError::Refused(why) => format!("the Kubernetes API refuses endpoints; this is tried again: {why}"),
+            WriteError::Unanswered(why) => format!("some endpoints cannot be written now; this is tried again: {why}"),
             WriteError::Unavailable(why) => format!("endpoints cannot be written now; this is tried again: {why}"),
             WriteError::NotLeading | WriteError::Conflict | WriteError::Taken(_) => return,
         };

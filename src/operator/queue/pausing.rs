@@ -11,12 +11,21 @@ use crate::model::name::ServiceKey;
 
 /// Pauses for one object after failed writes.
 const PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_mins(1));
+/// Pauses for one object about which no answer comes: perhaps none comes about any.
+const UNANSWERED_PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
 
 /// Objects to look at; bounded by their number.
 #[derive(Debug)]
 pub(in crate::operator) struct PausingQueue<K = ServiceKey> {
     waiting: Queue<K>,
-    failing: HashMap<K, (Instant, Backoff)>,
+    failing: HashMap<K, Failure>,
+}
+
+#[derive(Debug)]
+struct Failure {
+    is_answered: bool,
+    until: Instant,
+    backoff: Backoff,
 }
 
 impl<K> Default for PausingQueue<K> {
@@ -29,7 +38,7 @@ impl<K: Clone + Ord + Hash> PausingQueue<K> {
     /// Adds an object. One that is there stays where it is, or becomes urgent.
     pub(in crate::operator) fn push(&mut self, key: &K, urgent: bool) {
         let urgency = if urgent { Urgency::Fall } else { Urgency::Other };
-        let pause = self.failing.get(key).map(|(until, _)| *until);
+        let pause = self.failing.get(key).map(|failure| failure.until);
         self.waiting.push(key, urgency, pause);
     }
 
@@ -38,7 +47,7 @@ impl<K: Clone + Ord + Hash> PausingQueue<K> {
         loop {
             let key = self.waiting.pop(now)?;
             // It may have failed since it was added.
-            if self.failing.get(&key).is_none_or(|(until, _)| *until <= now) {
+            if self.failing.get(&key).is_none_or(|failure| failure.until <= now) {
                 return Some(key);
             }
             self.push(&key, false);
@@ -47,16 +56,28 @@ impl<K: Clone + Ord + Hash> PausingQueue<K> {
 
     /// A write of the object failed: it waits.
     pub(in crate::operator) fn failed(&mut self, key: &K, now: Instant) {
-        let (_, mut backoff) = self.failing.remove(key).unwrap_or((now, PAUSES));
-        self.failing.insert(key.clone(), (now + backoff.next(), backoff));
+        self.pause(key, true, now);
     }
 
-    /// Whether its last write failed.
+    /// A write of the object got no answer: it waits, but never for long.
+    pub(in crate::operator) fn unanswered(&mut self, key: &K, now: Instant) {
+        self.pause(key, false, now);
+    }
+
+    fn pause(&mut self, key: &K, is_answered: bool, now: Instant) {
+        let known = self.failing.remove(key).filter(|failure| failure.is_answered == is_answered);
+        let fresh = if is_answered { PAUSES } else { UNANSWERED_PAUSES };
+        let mut backoff = known.map_or(fresh, |failure| failure.backoff);
+        let until = now + backoff.next();
+        self.failing.insert(key.clone(), Failure { is_answered, until, backoff });
+    }
+
+    /// Whether the answer to its last write was that it failed.
     pub(in crate::operator) fn is_failing(&self, key: &K) -> bool {
-        self.failing.contains_key(key)
+        self.failing.get(key).is_some_and(|failure| failure.is_answered)
     }
 
-    /// Whether the last write of any such object failed.
+    /// Whether the last write of any such object failed or got no answer.
     pub(in crate::operator) fn is_any_failing(&self, is_such: impl Fn(&K) -> bool) -> bool {
         self.failing.keys().any(is_such)
     }
@@ -123,5 +144,19 @@ mod tests {
         assert!(!queue.is_failing(&key("a")));
         queue.push(&key("a"), false);
         assert_eq!(all(&mut queue, now), ["a"]);
+    }
+
+    #[test]
+    fn what_gets_no_answer_waits_but_never_for_long() {
+        let (mut queue, now) = (PausingQueue::default(), Instant::now());
+        (0..12).for_each(|_| queue.failed(&key("a"), now));
+        queue.unanswered(&key("a"), now);
+        queue.push(&key("a"), true);
+        assert!(queue.next_due() <= Some(now + Duration::from_millis(500)), "it is another failure");
+        (0..12).for_each(|_| queue.unanswered(&key("a"), now));
+        assert_eq!(all(&mut queue, now + Duration::from_secs(1)), [""; 0]);
+        let due = queue.next_due().expect("it waits");
+        assert!(due > now + Duration::from_secs(4) && due <= now + Duration::from_secs(10), "{:?}", due - now);
+        assert!(!queue.is_failing(&key("a")) && queue.is_any_failing(|_| true));
     }
 }

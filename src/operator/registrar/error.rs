@@ -8,6 +8,7 @@ use crate::model::name::{Namespace, ServiceKey};
 use crate::model::ports::ClusterError;
 use crate::model::text;
 use crate::operator::kubernetes::outage::is_too_large;
+use crate::operator::kubernetes::rights::{is_namespace_ending, lacks_rights};
 
 /// Longest text of the API server that a client sees, in characters.
 const MAX_MESSAGE: usize = 400;
@@ -68,7 +69,8 @@ fn by_status(status: &Status, verb: Verb, key: &ServiceKey) -> RequestError {
         404 | 409 => RequestError::Moved,
         403 => forbidden(status, key),
         413 => RequestError::Content(ClusterError::TooLarge),
-        422 => RequestError::Content(ClusterError::Invalid(causes(status))),
+        // 400 is how an admission webhook refuses that names no code.
+        400 | 422 => RequestError::Content(ClusterError::Invalid(causes(status))),
         429 => {
             let asked = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
             RequestError::Overloaded(Duration::from_secs(asked.clamp(1, 60).into()))
@@ -105,15 +107,14 @@ fn missing(status: &Status, key: &ServiceKey) -> ClusterError {
 }
 
 fn forbidden(status: &Status, key: &ServiceKey) -> RequestError {
-    let ending = |cause: &kube::core::response::StatusCause| cause.reason == "NamespaceTerminating";
-    if status.details.as_ref().is_some_and(|details| details.causes.iter().any(ending)) {
+    if is_namespace_ending(status) {
         return RequestError::Refused(ClusterError::NamespaceTerminating(namespace(key)));
     }
     let message = status.message.as_str();
     if message.contains("exceeded quota") {
         return RequestError::Refused(ClusterError::Quota(namespace(key)));
     }
-    if message.contains(" cannot ") {
+    if lacks_rights(message) {
         tracing::error!("RBAC does not let Portolan write an object: {}", text::escape(message, MAX_MESSAGE));
         return RequestError::Refused(ClusterError::NotAllowed(namespace(key)));
     }
@@ -184,6 +185,20 @@ mod tests {
                 Verb::Create,
                 json!({"code": 403, "message": "denied by policy x"}),
                 RequestError::Content(ClusterError::Invalid("denied by policy x".to_owned())),
+            ),
+            (
+                Verb::Create,
+                json!({"code": 403, "message": "denied by policy x: services cannot run on mars"}),
+                RequestError::Content(ClusterError::Invalid(
+                    "denied by policy x: services cannot run on mars".to_owned(),
+                )),
+            ),
+            (
+                Verb::Create,
+                json!({"code": 400, "message": "admission webhook \"x\" denied the request: no"}),
+                RequestError::Content(ClusterError::Invalid(
+                    "admission webhook \"x\" denied the request: no".to_owned(),
+                )),
             ),
             (Verb::Replace, json!({"code": 413}), RequestError::Content(ClusterError::TooLarge)),
             (

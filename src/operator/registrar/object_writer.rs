@@ -123,7 +123,7 @@ impl ObjectWriter {
 
     async fn carry_out(&mut self, observed: Option<&ObservedObject>, merged: Merged) -> Result<(), Interruption> {
         let calls = merged.answers.len();
-        let written = match (&merged.change, observed) {
+        match (&merged.change, observed) {
             // Whether that was done is known once the object was read.
             _ if self.unanswered.is_some() && !self.fresh => return self.read_again().await,
             (ObjectChange::Nothing, _)
@@ -132,16 +132,10 @@ impl ObjectWriter {
                 return Ok(());
             }
             (ObjectChange::Nothing, _) => return self.read_again().await,
-            (ObjectChange::Replace(instances), Some(ObservedObject { object: Some(object), .. })) => {
-                self.shared.requests.replace(&self.key, &current::replaced(object, instances)).await.map(Some)
-            }
-            (ObjectChange::Create(instances) | ObjectChange::Replace(instances), _) => {
-                self.shared.requests.create(&self.key, &current::created(&self.key, instances)).await.map(Some)
-            }
-            (ObjectChange::Delete, Some(observed)) => self.shared.requests.delete(&self.key, observed).await,
             (ObjectChange::Delete, None) => return Ok(()),
-        };
-        match written {
+            _ => self.fail_if_away()?,
+        }
+        match self.write(observed, &merged.change).await {
             Ok(raw) => {
                 self.written.clone_from(&raw);
                 self.ingest(observed, raw).await
@@ -156,6 +150,31 @@ impl ObjectWriter {
                 self.read_again().await
             }
         }
+    }
+
+    /// The object after the change; none if it was removed, or if there is nothing to change.
+    async fn write(
+        &self,
+        observed: Option<&ObservedObject>,
+        change: &ObjectChange,
+    ) -> Result<Option<RawObject>, RequestError> {
+        match (change, observed) {
+            (ObjectChange::Replace(instances), Some(ObservedObject { object: Some(object), .. })) => {
+                self.shared.requests.replace(&self.key, &current::replaced(object, instances)).await.map(Some)
+            }
+            (ObjectChange::Create(instances) | ObjectChange::Replace(instances), _) => {
+                self.shared.requests.create(&self.key, &current::created(&self.key, instances)).await.map(Some)
+            }
+            (ObjectChange::Delete, Some(observed)) => self.shared.requests.delete(&self.key, observed).await,
+            (ObjectChange::Delete, None) | (ObjectChange::Nothing, _) => Ok(None),
+        }
+    }
+
+    /// Fails while the API server is away: a request would wait for its timeout, and other objects for this one's slot.
+    fn fail_if_away(&self) -> Result<(), Interruption> {
+        let Some(away) = self.shared.away() else { return Ok(()) };
+        let error = if self.unanswered.is_some() { ClusterError::Unanswered } else { away };
+        Err(Interruption::Failed(error.into()))
     }
 
     /// Makes sure that the next read here shows what was written or removed.
@@ -173,6 +192,7 @@ impl ObjectWriter {
     /// Reads the object from the API server, as often as it takes: another replica's change may not have arrived here yet.
     async fn read_again(&mut self) -> Result<(), Interruption> {
         loop {
+            self.fail_if_away()?;
             // What is known before the request: if the answer is that there is no such object, a newer one may have come meanwhile.
             let observed = self.shared.ingest.known(&self.key);
             match self.shared.requests.get(&self.key).await {
@@ -205,7 +225,8 @@ impl ObjectWriter {
                 Err(Interruption::Again)
             }
             RequestError::NoAnswer(error) => {
-                let (error, pause) = (self.shared.away().unwrap_or(error), self.backoff.next());
+                self.fail_if_away()?;
+                let pause = self.backoff.next();
                 self.pause(SILENCE, pause, error).await
             }
         }
@@ -213,8 +234,7 @@ impl ObjectWriter {
 
     /// Waits, unless that would end later than `limit` after the first attempt.
     async fn pause(&mut self, limit: Duration, pause: Duration, otherwise: ClusterError) -> Result<(), Interruption> {
-        let away = matches!(otherwise, ClusterError::Away { .. });
-        if away || self.since.elapsed() + pause > limit {
+        if self.since.elapsed() + pause > limit {
             return Err(Interruption::Failed(otherwise.into()));
         }
         tokio::select! {

@@ -42,12 +42,15 @@ struct Inner {
 struct Beats {
     by_instance: HashMap<BeatKey, KeptBeat>,
     bytes: usize,
+    /// Those last taken that still count, with the time since when each is kept.
+    taken: HashMap<BeatKey, Instant>,
 }
 
 /// A heartbeat that is kept.
 #[derive(Debug)]
 pub(super) struct KeptBeat {
     pub(super) beat: PassedBeat,
+    since: Instant,
     ends: Instant,
 }
 
@@ -63,7 +66,7 @@ impl KeptBeats {
     pub(super) fn keep(&self, mut beat: PassedBeat) -> Result<(), PassOnError> {
         // The rest of the head is not forwarded, and would only take memory.
         *beat.request.headers_mut() = picked(beat.request.headers(), &REQUEST_HEADERS);
-        let kept = self.change(|beats| beats.keep(KeptBeat { beat, ends: Instant::now() + KEPT_FOR }));
+        let kept = self.change(|beats| beats.keep(KeptBeat::new(beat)));
         if !kept {
             self.0.metrics.reject("heartbeats_kept");
             return Err(PassOnError::Busy);
@@ -72,22 +75,42 @@ impl KeptBeats {
         Ok(())
     }
 
+    /// Drops what is kept of an instance that was heard at `at`: a heartbeat older than that would overrule what the program has said since.
+    pub(super) fn heard(&self, key: &BeatKey, at: Instant) {
+        self.change(|beats| {
+            if beats.by_instance.get(key).is_some_and(|kept| kept.since <= at) {
+                beats.remove(key);
+            }
+            if beats.taken.get(key).is_some_and(|since| *since <= at) {
+                beats.taken.remove(key);
+            }
+        });
+    }
+
+    /// Whether one that was taken is still to be delivered: its instance has not been heard since.
+    pub(super) fn counts(&self, taken: &KeptBeat) -> bool {
+        self.change(|beats| beats.taken.contains_key(&taken.key()))
+    }
+
     /// Keeps one again that could not be delivered, unless there is a newer one that says as much, or its time is over.
     pub(super) fn put_back(&self, kept: KeptBeat) {
         let key = kept.key();
         self.change(|beats| match beats.remove(&key) {
+            newer if !beats.taken.contains_key(&key) => newer.is_some_and(|newer| beats.keep(newer)),
             Some(newer) if kept.ends <= Instant::now() || !newer.says_less_than(&kept) => beats.keep(newer),
             Some(newer) => beats.keep(KeptBeat { ends: newer.ends.max(kept.ends), ..kept }),
             None => kept.ends > Instant::now() && beats.keep(kept),
         });
     }
 
-    /// Takes up to `most` of them; those whose time is over are dropped.
+    /// Takes up to `most` of them; those whose time is over are dropped. Only one task may take them.
     pub(super) fn take(&self, most: usize) -> Vec<KeptBeat> {
         self.change(|beats| {
             beats.drop_old();
             let keys: Vec<BeatKey> = beats.by_instance.keys().take(most).cloned().collect();
-            keys.iter().filter_map(|key| beats.remove(key)).collect()
+            let taken: Vec<KeptBeat> = keys.iter().filter_map(|key| beats.remove(key)).collect();
+            beats.taken = taken.iter().map(|kept| (kept.key(), kept.since)).collect();
+            taken
         })
     }
 
@@ -145,6 +168,11 @@ impl Beats {
 }
 
 impl KeptBeat {
+    fn new(beat: PassedBeat) -> Self {
+        let since = Instant::now();
+        Self { beat, since, ends: since + KEPT_FOR }
+    }
+
     /// A register call that repeats what is registered does not say how the program is.
     fn says_less_than(&self, other: &Self) -> bool {
         self.beat.beat.is_none() && other.beat.beat.is_some()
@@ -201,15 +229,14 @@ mod tests {
             kept.put_back(one);
         }
         kept.keep(beat("b", Some(BeatStatus::Pass), 0)).expect("room");
-        let older = KeptBeat { beat: beat("b", Some(BeatStatus::Fail), 0), ends: Instant::now() + KEPT_FOR };
-        kept.put_back(older);
+        kept.put_back(KeptBeat::new(beat("b", Some(BeatStatus::Fail), 0)));
         assert_eq!(
             statuses(&kept),
             [("a".to_owned(), Some(BeatStatus::Fail)), ("b".to_owned(), Some(BeatStatus::Pass))],
             "a renewal says nothing of the program, and an older one does not come back"
         );
         assert!(kept.is_empty());
-        kept.put_back(KeptBeat { beat: beat("a", None, 0), ends: Instant::now() });
+        kept.put_back(KeptBeat { ends: Instant::now(), ..KeptBeat::new(beat("a", None, 0)) });
         assert!(kept.is_empty(), "its time is over");
     }
 
@@ -229,9 +256,32 @@ mod tests {
         assert_eq!(found, [(Some(BeatStatus::Fail), newer)], "for as long as the renewal");
 
         kept.keep(beat("a", None, 0)).expect("room");
-        let over = KeptBeat { beat: beat("a", Some(BeatStatus::Fail), 0), ends: Instant::now() };
+        let over = KeptBeat { ends: Instant::now(), ..KeptBeat::new(beat("a", Some(BeatStatus::Fail), 0)) };
         kept.put_back(over);
         assert_eq!(statuses(&kept), [("a".to_owned(), None)], "one whose time is over does not come back");
+    }
+
+    #[test]
+    fn what_is_older_than_what_was_heard_is_dropped_wherever_it_is() {
+        let kept = KeptBeats::new(Metrics::default());
+        let fail = || beat("a", Some(BeatStatus::Fail), 0);
+        let began = Instant::now().checked_sub(Duration::from_millis(1)).expect("the machine is up for longer");
+        kept.keep(fail()).expect("room");
+        let key = (Uuid::nil(), "a".parse().expect("a label"));
+        kept.heard(&key, began);
+        assert!(!kept.is_empty(), "it is newer");
+        kept.heard(&key, Instant::now());
+        assert!(kept.is_empty());
+
+        kept.keep(fail()).expect("room");
+        let taken = kept.take(1).pop().expect("one");
+        assert!(kept.counts(&taken));
+        kept.heard(&key, Instant::now());
+        assert!(!kept.counts(&taken), "while it is delivered");
+        kept.keep(beat("a", Some(BeatStatus::Warn), 0)).expect("room");
+        kept.put_back(taken);
+        assert_eq!(statuses(&kept), [("a".to_owned(), Some(BeatStatus::Warn))]);
+        assert_eq!(kept.change(|beats| beats.bytes), 0);
     }
 
     #[test]

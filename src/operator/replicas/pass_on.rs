@@ -5,12 +5,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use rustls::ClientConfig;
 use tokio::sync::Semaphore;
 
@@ -112,8 +112,15 @@ impl LeaderLine {
         if beat.request.headers().contains_key(&PASSED_ON) {
             return Err(PassOnError::SecondHop);
         }
+        let began = Instant::now();
         match self.send_beat(beat.request.clone()).await {
-            Ok(answer) => Ok(BeatPassed::Answered(answer)),
+            Ok(answer) => {
+                // Whatever the leader made of it, it is newer than what is kept.
+                if answer.status() != StatusCode::SERVICE_UNAVAILABLE {
+                    self.kept.heard(&(beat.service, beat.instance), began);
+                }
+                Ok(BeatPassed::Answered(answer))
+            }
             Err(PassOnError::NoLeader | PassOnError::Busy | PassOnError::SecondHop) => {
                 self.kept.keep(beat).map(|()| BeatPassed::Kept)
             }

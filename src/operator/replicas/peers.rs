@@ -22,8 +22,9 @@ use crate::model::name::Namespace;
 use crate::model::text;
 use crate::operator::kubernetes::list_watch::{self, ApiError, ListWatch, WatchLength};
 
-/// The slices of the Service that `deploy/` makes.
-const OURS: &str = "kubernetes.io/service-name=portolan";
+/// The slices of the Service that `deploy/` makes. The controller of slices copies the Service's labels, and an overlay with a prefix or a
+/// suffix changes its name but not this label; slices that Portolan publishes do not have it.
+const OURS: &str = "app.kubernetes.io/name=portolan";
 /// Most addresses that are kept: far more than there are replicas.
 const MAX_ADDRESSES: usize = 256;
 /// Time for a list, and for a watch to open.
@@ -118,7 +119,7 @@ impl Peers {
         all.dedup();
         if all.len() > MAX_ADDRESSES && !std::mem::replace(&mut self.full, true) {
             tracing::warn!(
-                "the Service portolan in {} has {} endpoints, of which {MAX_ADDRESSES} are kept from being probed; are they all Portolan's?",
+                "the Services with {OURS} in {} have {} endpoints, of which {MAX_ADDRESSES} are kept from being probed; are they all Portolan's?",
                 self.namespace,
                 all.len()
             );

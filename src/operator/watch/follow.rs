@@ -40,6 +40,8 @@ pub(super) struct Follower {
     last_error: Option<WatchError>,
     /// Whether this round's watch was open.
     open: bool,
+    /// Whether the ingest counts on the watch.
+    trusted: bool,
 }
 
 /// Why a round ended early.
@@ -91,6 +93,7 @@ impl Follower {
             backoff: ERROR_PAUSES,
             last_error: None,
             open: false,
+            trusted: false,
         }
     }
 
@@ -116,12 +119,25 @@ impl Follower {
         }
     }
 
+    async fn list_and_watch(&mut self) -> Result<(), RoundEnd> {
+        self.open = false;
+        let from = match self.from {
+            Some(from) => from,
+            None => self.list().await?,
+        };
+        self.from = Some(from);
+        self.watch(from).await
+    }
+
     async fn watch(&mut self, from: u64) -> Result<(), RoundEnd> {
         let length = WatchLength::random();
         let request = self.request().watch(&length.params(), &from.to_string());
         let request = request.map_err(kube::Error::BuildRequest)?;
         let events = list_watch::answer(ANSWER_TIMEOUT, self.client.request_events::<RawObject>(request)).await?;
         self.recovered();
+        if !std::mem::replace(&mut self.trusted, true) {
+            self.ingest.send(Message::Opened(self.scope.clone())).await?;
+        }
         let mut events = pin!(length.with_timeout(events));
         while let Some(event) = events.try_next().await? {
             self.event(event).await?;
@@ -135,7 +151,7 @@ impl Follower {
             WatchEvent::Deleted(raw) => (raw, false),
             WatchEvent::Bookmark(mark) => {
                 let revision = revision(Some(&mark.metadata.resource_version))?;
-                self.ingest.send(Message::Progress(revision)).await?;
+                self.ingest.send(Message::Progress(self.scope.clone(), revision)).await?;
                 self.passed(revision);
                 return Ok(());
             }
@@ -199,13 +215,12 @@ impl ListWatch for Follower {
     type Fatal = IngestError;
 
     async fn round(&mut self) -> Result<(), RoundEnd> {
-        self.open = false;
-        let from = match self.from {
-            Some(from) => from,
-            None => self.list().await?,
-        };
-        self.from = Some(from);
-        self.watch(from).await
+        let end = self.list_and_watch().await;
+        // A watch that ends in order is resumed soon.
+        if end.is_err() && std::mem::take(&mut self.trusted) {
+            self.ingest.send(Message::Broke(self.scope.clone())).await?;
+        }
+        end
     }
 
     fn failed(&mut self, end: RoundEnd) -> Result<(), IngestError> {

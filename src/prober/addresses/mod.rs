@@ -3,7 +3,7 @@
 //! - In: an address and a port, or a URL at its registration.
 //! - Out: whether it may be dialled, and if not, the rule and the setting that would allow it.
 //!
-//! Read the files in this order: `policy` (the rules), `own_listener` (this server's own port), `publishing` (the same rules for endpoints that
+//! Read the files in this order: `policy` (the rules), `own_listener` (this server's own ports), `publishing` (the same rules for endpoints that
 //! others connect to).
 
 mod own_listener;

@@ -1,4 +1,4 @@
-//! This server's own listener, which it never probes: otherwise anyone who registers could make it call itself, past all client limits.
+//! One of this server's own listeners, which it never probes: otherwise anyone who registers could make it call itself, past all client limits.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -8,7 +8,7 @@ use rustix::io::Errno;
 /// Binds an address, which tells whether it is local; nothing is sent.
 type Bind = fn(IpAddr) -> io::Result<UdpSocket>;
 
-/// Where this server listens.
+/// An address and port where this server listens.
 #[derive(Debug, Clone, Copy)]
 pub struct OwnListener {
     address: SocketAddr,

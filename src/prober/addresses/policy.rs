@@ -1,6 +1,6 @@
 //! The address policy: where a probe may go, so that nobody can point the prober at what only this machine reaches.
 //!
-//! Order: hard deny, this server's own listener, `PORTOLAN_PROBE_DENY`, `PORTOLAN_PROBE_ALLOW`, defaults. An IPv6 address with an
+//! Order: hard deny, this server's own listeners, `PORTOLAN_PROBE_DENY`, `PORTOLAN_PROBE_ALLOW`, defaults. An IPv6 address with an
 //! IPv4 one embedded is judged by the embedded address.
 
 use std::fmt;
@@ -32,7 +32,7 @@ pub struct AddressPolicy {
     /// Addresses denied by default that change: in a cluster our other pods. Few; clones share them.
     pub denied_for_now: Arc<ArcSwap<Vec<IpAddr>>>,
     /// Where this server listens: it never probes itself.
-    pub own: Option<OwnListener>,
+    pub own: Vec<OwnListener>,
 }
 
 /// Why an address is denied.
@@ -40,9 +40,9 @@ pub struct AddressPolicy {
 pub enum Rule {
     /// Never probed, whatever the settings: what it is, and its range.
     Hard(&'static str, &'static str),
-    /// This server's own listener, whatever the settings: its port.
+    /// One of this server's own listeners, whatever the settings: its port.
     Own(u16),
-    /// Perhaps this server's own listener: the system does not tell which addresses are local, for example for lack of descriptors. All other
+    /// Perhaps one of this server's own listeners: the system does not tell which addresses are local, for example for lack of descriptors. All other
     /// rules allow it.
     PerhapsOwn(u16),
     /// An entry of `PORTOLAN_PROBE_DENY`.
@@ -122,13 +122,17 @@ const HARD_V4: &[(Ipv4Addr, u8, &str, &str)] = &[
     (Ipv4Addr::BROADCAST, 32, "broadcast", "255.255.255.255"),
 ];
 
-/// IPv6 ranges that are never probed. Metadata addresses as documented by AWS and Google Cloud.
+/// IPv6 ranges that are never probed. Metadata addresses as documented by AWS, Google Cloud, Oracle, Scaleway, Akamai and Alibaba.
 const HARD_V6: &[(Ipv6Addr, u8, &str, &str)] = &[
     (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10, "link-local", "fe80::/10"),
     (Ipv6Addr::new(0xfec0, 0, 0, 0, 0, 0, 0, 0), 10, "site-local", "fec0::/10"),
     (Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8, "multicast", "ff00::/8"),
     (Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0), 32, "cloud metadata", "fd00:ec2::/32"),
     (Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254), 128, "cloud metadata", "fd20:ce::254"),
+    (Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe), 128, "cloud metadata", "fd00:c1::a9fe:a9fe"),
+    (Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42), 128, "cloud metadata", "fd00:42::42"),
+    (Ipv6Addr::new(0xfd00, 0xa9fe, 0xa9fe, 0, 0, 0, 0, 1), 128, "cloud metadata", "fd00:a9fe:a9fe::1"),
+    (Ipv6Addr::new(0xfd00, 0x100, 0, 0, 0, 0, 0x100, 0x200), 128, "cloud metadata", "fd00:100::100:200"),
 ];
 
 impl AddressPolicy {
@@ -157,12 +161,13 @@ impl AddressPolicy {
         }
     }
 
-    /// The address of this server's listener, where a connection would reach that.
+    /// The address of one of this server's listeners, where a connection would reach that.
     fn own_address(&self, address: IpAddr, port: u16) -> io::Result<Option<IpAddr>> {
-        let Some(own) = self.own.as_ref().filter(|own| own.port() == port) else { return Ok(None) };
-        for ip in Embedded::of(address).iter().chain([address]) {
-            if own.is_reached_by(ip)? {
-                return Ok(Some(ip));
+        for own in self.own.iter().filter(|own| own.port() == port) {
+            for ip in Embedded::of(address).iter().chain([address]) {
+                if own.is_reached_by(ip)? {
+                    return Ok(Some(ip));
+                }
             }
         }
         Ok(None)
@@ -267,7 +272,7 @@ mod tests {
     #[test]
     fn while_nothing_tells_which_addresses_are_local_the_own_port_is_denied_for_now() {
         let own = OwnListener::asking(([0, 0, 0, 0], 8080).into(), |_| Err(Errno::MFILE.into()));
-        let policy = AddressPolicy { own: Some(own), allow_loopback: true, ..AddressPolicy::default() };
+        let policy = AddressPolicy { own: vec![own], allow_loopback: true, ..AddressPolicy::default() };
         let check = |ip: [u8; 4], port| policy.check(ip.into(), port).map_err(|denied| denied.rule);
         assert_eq!(check([10, 0, 0, 7], 8080), Err(Rule::PerhapsOwn(8080)));
         assert_eq!(check([10, 0, 0, 7], 8081), Ok(()));

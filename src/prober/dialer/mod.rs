@@ -249,7 +249,7 @@ mod tests {
     #[tokio::test]
     async fn an_address_that_cannot_be_judged_now_fails_no_check() {
         let own = OwnListener::asking(([0, 0, 0, 0], 8080).into(), |_| Err(Errno::MFILE.into()));
-        let policy = AddressPolicy { own: Some(own), ..AddressPolicy::default() };
+        let policy = AddressPolicy { own: vec![own], ..AddressPolicy::default() };
         let dialer = Dialer::new(DialSettings { policy, ..DialSettings::default() });
         let target = Target::Tcp { host: Host::Ip([10, 0, 0, 7].into()), port: 8080 };
         let outcome = dialer.pin(&target, Instant::now()).await.expect_err("not dialled");

@@ -33,6 +33,8 @@ pub(super) struct Job {
     /// The policies of its namespace.
     pub(super) ruling: Ruling,
     pub(super) timeout: Duration,
+    /// Whether it may hang, judging by its last probe.
+    pub(super) may_hang: bool,
     /// The address whose queue released it, if it waited for one.
     pub(super) released_by: Option<IpAddr>,
 }
@@ -71,16 +73,16 @@ impl Job {
             Ok(pinned) => pinned,
             Err(outcome) => return Ended::Probed(outcome, None),
         };
-        let now = tools.clock.now().steady;
-        let _permit = match tools.budget.spend(pinned.key(), self.released_by, now) {
+        let spend = |key| tools.budget.spend(key, self.may_hang, self.released_by, tools.clock.now().steady);
+        let _permit = match spend(pinned.key()) {
             Ok(permit) => permit,
             Err(delay) => return Ended::Delayed(delay),
         };
         let further = Mutex::new((Vec::new(), None));
         let may_dial = |key| {
-            let spent = tools.budget.spend(key, self.released_by, tools.clock.now().steady);
+            let result = spend(key);
             let mut further = further.lock().unwrap_or_else(PoisonError::into_inner);
-            spent.map(|permit| further.0.push(permit)).map_err(|delay| further.1 = Some(delay)).is_ok()
+            result.map(|permit| further.0.push(permit)).map_err(|delay| further.1 = Some(delay)).is_ok()
         };
         let (outcome, version) = tools.dialer.probe_if(&self.target, &pinned, deadline, &may_dial).await;
         let (_permits, over) = further.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -68,7 +68,8 @@ impl Prober {
             self.scheduler.note_start(tracked, waited);
         }
         let (generation, timeout) = (tracked.generation, tracked.timing.timeout);
-        let job = Job { check: id, generation, target, ruling, timeout, released_by };
+        let may_hang = tracked.may_hang();
+        let job = Job { check: id, generation, target, ruling, timeout, may_hang, released_by };
         let slot = self.scheduler.take_slot(tracked, at);
         tracked.phase = ProbePhase::Running(Run { task: self.probes.start(job, slot), started: now, at });
     }

@@ -12,9 +12,9 @@ use crate::model::check::Timing;
 use crate::model::health::{CheckState, Event, Next, Streak, step};
 use crate::model::outcome::{Health, Stage, Timings};
 use crate::model::time::Now;
+use crate::prober::limits::fair_queue::FairQueue;
 use crate::prober::limits::slots::{Demand, Slot, Slots};
 use crate::prober::schedule::detection_time::detection_time;
-use crate::prober::schedule::fair_queue::FairQueue;
 use crate::prober::targets::{Lane, Priority, confirming_gap};
 
 /// Failures begin here, in seconds; everything is healthy before.

@@ -5,7 +5,7 @@ use std::collections::{BinaryHeap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::address_budget::{Budget, Delay};
+use super::address_budget::{Budget, Delay, DelayedCheck};
 use crate::model::service::CheckId;
 use crate::model::time::UnixMs;
 use crate::prober::addresses::budget_key;
@@ -24,9 +24,9 @@ impl AddressQueues {
         Self { budget, wakeups: BinaryHeap::new(), planned: HashSet::new() }
     }
 
-    /// Queues an instance for its address: behind the others, or in front if that queue released it before.
-    pub(crate) fn wait(&mut self, delay: Delay, instance: CheckId, in_front: bool) {
-        self.budget.wait(delay.key, instance, in_front);
+    /// Queues a check for its address: in its turn, or in front if that queue released it before.
+    pub(crate) fn wait(&mut self, delay: Delay, delayed: &DelayedCheck, in_front: bool) {
+        self.budget.wait(delay.key, delayed, in_front);
         self.wake(delay.key, delay.until);
     }
 
@@ -59,13 +59,13 @@ impl AddressQueues {
     }
 
     /// See [`Budget::room_at`]; `key` is a budget key.
-    pub(crate) fn room_at(&self, key: IpAddr, now: UnixMs) -> UnixMs {
-        self.budget.room_at(key, now)
+    pub(crate) fn room_at(&self, key: IpAddr, may_hang: bool, now: UnixMs) -> UnixMs {
+        self.budget.room_at(key, may_hang, now)
     }
 
     /// See [`Budget::room_at`], for an address in any spelling.
-    pub(crate) fn room_at_address(&self, address: IpAddr, now: UnixMs) -> UnixMs {
-        self.budget.room_at(budget_key(address), now)
+    pub(crate) fn room_at_address(&self, address: IpAddr, may_hang: bool, now: UnixMs) -> UnixMs {
+        self.budget.room_at(budget_key(address), may_hang, now)
     }
 
     /// See [`Budget::sweep`].

@@ -2,7 +2,7 @@
 //!
 //! Negative answers are not cached, so that each confirming probe asks again.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,15 +17,19 @@ use crate::telemetry::metrics::Metrics;
 
 /// Longest time that an answer is cached, whatever its TTL: a name that moves is noticed soon.
 const MAX_TTL: Duration = Duration::from_secs(30);
-/// Most names in the cache.
+/// Most names in the cache, and most that are remembered as slow.
 const MAX_NAMES: usize = 16_384;
 /// Most addresses of one name.
 const MAX_ADDRESSES: usize = 256;
 /// Most useful lookups at once; each may take four sockets. Two fifths are for names that resolved before, two fifths for names that are
-/// new or failed, and a fifth for names whose last lookup was slow, so that these delay only each other.
+/// new or failed, and a fifth for names that were slow lately, so that these delay only each other.
 pub(crate) const MAX_LOOKUPS: usize = 160;
 /// A lookup that takes this long is slow; a silent second address family alone does not make it so.
 const SLOW: Duration = Duration::from_millis(750);
+/// How long a name counts as slow after its last slow lookup, even if it answers in between: one that hangs every second time is slow.
+const SLOW_FOR: Duration = Duration::from_mins(10);
+/// Quick answers in a row after which it no longer does, as after a short trouble of the name server.
+const QUICK_AGAIN: u8 = 3;
 /// Timeout of one lookup.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How recently another name must have resolved for an error to be the name's own fault.
@@ -63,8 +67,7 @@ pub(crate) struct Names {
     known: Semaphore,
     others: Semaphore,
     slow: Semaphore,
-    /// Names whose last lookup was slow.
-    recently_slow: Mutex<HashSet<Box<str>>>,
+    recently_slow: Mutex<SlowNames>,
     proof: Mutex<Proof>,
     metrics: Metrics,
 }
@@ -73,6 +76,47 @@ pub(crate) struct Names {
 struct Answer {
     found: NameAddresses,
     until: Instant,
+}
+
+/// When each name was slow last, and the quick answers since. An entry that no longer counts stays until room is needed.
+#[derive(Debug, Default)]
+struct SlowNames(HashMap<Box<str>, (Instant, u8)>);
+
+impl SlowNames {
+    fn contains(&self, name: &str, now: Instant) -> bool {
+        self.0.get(name).is_some_and(|(at, _)| now.duration_since(*at) < SLOW_FOR)
+    }
+
+    /// Notes that a name was answered quickly.
+    fn answered(&mut self, name: &str) {
+        let Some((_, quick)) = self.0.get_mut(name) else { return };
+        *quick += 1;
+        if *quick >= QUICK_AGAIN {
+            self.0.remove(name);
+        }
+    }
+
+    /// Notes that a name was slow. Without room, those that no longer count are forgotten, and if all do, the older half; returns whether
+    /// it came to that.
+    fn insert(&mut self, name: &str, now: Instant) -> bool {
+        let mut forgot = false;
+        if self.0.len() >= MAX_NAMES && !self.0.contains_key(name) {
+            self.0.retain(|_, (at, _)| now.duration_since(*at) < SLOW_FOR);
+            forgot = self.0.len() >= MAX_NAMES;
+        }
+        if forgot {
+            self.forget_older_half();
+        }
+        self.0.insert(name.into(), (now, 0));
+        forgot
+    }
+
+    fn forget_older_half(&mut self) {
+        let mut moments: Vec<Instant> = self.0.values().map(|(at, _)| *at).collect();
+        let half = moments.len() / 2;
+        let middle = *moments.select_nth_unstable(half).1;
+        self.0.retain(|_, (at, _)| *at > middle);
+    }
 }
 
 /// The last two names that DNS resolved.
@@ -156,7 +200,7 @@ impl Names {
     }
 
     fn slots(&self, name: &str) -> &Semaphore {
-        if self.recently_slow().contains(name) {
+        if self.recently_slow().contains(name, Instant::now()) {
             &self.slow
         } else if self.answers().contains_key(name) {
             &self.known
@@ -166,23 +210,18 @@ impl Names {
     }
 
     /// Notes how long a lookup took. While nothing else resolves, that says nothing about the name.
-    fn took(&self, name: &str, since: Instant) {
+    fn took(&self, name: &str, since: Instant, answered: bool) {
         let now = Instant::now();
         let slow = now.duration_since(since) >= SLOW;
         let own = slow && self.proof.lock().unwrap_or_else(PoisonError::into_inner).others_resolve(name, now);
-        let mut names = self.recently_slow();
-        if !own {
-            names.remove(name);
-            return;
-        }
-        if names.len() >= MAX_NAMES {
+        if own && self.recently_slow().insert(name, now) {
             self.metrics.reject("slow_names_full");
-            names.clear();
+        } else if answered && !slow {
+            self.recently_slow().answered(name);
         }
-        names.insert(name.into());
     }
 
-    fn recently_slow(&self) -> MutexGuard<'_, HashSet<Box<str>>> {
+    fn recently_slow(&self) -> MutexGuard<'_, SlowNames> {
         self.recently_slow.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -241,10 +280,60 @@ impl Lookup<'_> {
 impl Drop for Lookup<'_> {
     fn drop(&mut self) {
         if let Some(started) = self.started {
-            self.names.took(self.name, started);
+            self.names.took(self.name, started, self.answered);
         }
         if !self.answered {
             self.names.answers().remove(self.name);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(seconds: u64, at: Instant) -> Instant {
+        at + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_name_is_slow_for_ten_minutes_after_its_last_slow_lookup() {
+        let (mut names, start) = (SlowNames::default(), Instant::now());
+        assert!(!names.contains("odd.test", start));
+        names.insert("odd.test", start);
+        assert!(names.contains("odd.test", after(599, start)));
+        names.insert("odd.test", after(599, start));
+        assert!(names.contains("odd.test", after(1198, start)) && !names.contains("odd.test", after(1199, start)));
+    }
+
+    #[test]
+    fn a_few_quick_answers_in_a_row_end_it() {
+        let (mut names, start) = (SlowNames::default(), Instant::now());
+        for _ in 0..2 {
+            names.insert("odd.test", start);
+            (1..QUICK_AGAIN).for_each(|_| names.answered("odd.test"));
+            assert!(names.contains("odd.test", start), "it was slow again");
+        }
+        names.answered("odd.test");
+        assert!(!names.contains("odd.test", start));
+    }
+
+    #[test]
+    fn without_room_names_that_were_slow_longest_ago_are_forgotten() {
+        let (mut names, start) = (SlowNames::default(), Instant::now());
+        let name = |n: u64| format!("n{n}.test");
+        let full = u64::try_from(MAX_NAMES).expect("few");
+        let ms = |n: u64| start + Duration::from_millis(n);
+        assert!((0..full).all(|n| !names.insert(&name(n), ms(n))));
+        assert!(!names.insert(&name(0), ms(full)), "it is there already");
+        assert!(names.insert("one.test", ms(full)), "all still count");
+        let known = |names: &SlowNames, n| names.contains(&name(n), ms(full));
+        assert!(
+            known(&names, 0) && !known(&names, 1) && known(&names, full - 1) && names.contains("one.test", ms(full))
+        );
+        assert!(names.0.len() <= MAX_NAMES / 2 + 1, "{}", names.0.len());
+        let later = ms(full) + SLOW_FOR;
+        assert!((0..full).all(|n| !names.insert(&name(n), later)), "those that no longer count make room");
+        assert!(names.0.len() <= MAX_NAMES);
     }
 }

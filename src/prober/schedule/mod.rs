@@ -5,12 +5,11 @@
 //!
 //! An instance goes from *due* to *queued*; it starts when there is a slot and room for one more runnable probe. If its address's budget
 //! is spent it is *delayed* in the address's own queue, and comes back. [`Scheduler`] combines the files, read in this order: `due` (the
-//! due moments), `fair_queue` (who is next), [`limits`](super::limits) (what may start), `lag` (how late probes start) and
-//! `detection_time` (how long a total outage may go unnoticed).
+//! due moments), [`limits`](super::limits) (who is next, and what may start), `lag` (how late probes start) and `detection_time` (how long
+//! a total outage may go unnoticed).
 
 pub(crate) mod detection_time;
 mod due;
-pub(crate) mod fair_queue;
 mod lag;
 
 use std::net::IpAddr;
@@ -19,12 +18,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub(crate) use self::due::{DueQueue, spread};
-use self::fair_queue::FairQueue;
 use self::lag::LagMeter;
 pub(crate) use self::lag::{Reading, UNSTRETCHED};
 use crate::model::service::CheckId;
 use crate::model::time::UnixMs;
-use crate::prober::limits::{AddressQueues, Capacity, Delay, Slot};
+use crate::prober::limits::fair_queue::FairQueue;
+use crate::prober::limits::{AddressQueues, Capacity, Delay, DelayedCheck, Slot};
 use crate::prober::targets::{ProbePhase, Targets, Tracked};
 
 /// Instances queued in one tick at most: an overloaded machine must not keep the engine from its other events.
@@ -192,7 +191,9 @@ impl Scheduler {
     pub(crate) fn delay(&mut self, tracked: &mut Tracked, delay: Delay, released_by: Option<IpAddr>, now: UnixMs) {
         tracked.phase = ProbePhase::Delayed(delay.key, now);
         self.delayed += 1;
-        self.addresses.wait(delay, tracked.id, released_by == Some(delay.key));
+        let (priority, namespace, gap) = (tracked.priority(), tracked.namespace, tracked.gap());
+        let delayed = DelayedCheck { check: tracked.id, priority, namespace, gap };
+        self.addresses.wait(delay, &delayed, released_by == Some(delay.key));
     }
 
     /// Releases instances that waited for an address, one per step of its rate.
@@ -226,10 +227,11 @@ impl Scheduler {
 
     /// When the instance's address could be probed, as far as it is known; not later than `now` when at once.
     pub(crate) fn room_at(&self, tracked: &Tracked, now: UnixMs) -> UnixMs {
+        let hangs = tracked.may_hang();
         match (&tracked.phase, &tracked.last) {
             (ProbePhase::Running(..), _) | (_, None) => now,
-            (ProbePhase::Delayed(key, _), _) => self.addresses.room_at(*key, now),
-            (_, Some(last)) => last.address.map_or(now, |at| self.addresses.room_at_address(at.ip(), now)),
+            (ProbePhase::Delayed(key, _), _) => self.addresses.room_at(*key, hangs, now),
+            (_, Some(last)) => last.address.map_or(now, |at| self.addresses.room_at_address(at.ip(), hangs, now)),
         }
     }
 

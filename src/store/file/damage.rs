@@ -61,7 +61,8 @@ impl LoadError {
 
 /// Classifies an error of SQLite at load.
 pub(crate) fn load_error(path: &Path, error: rusqlite::Error) -> LoadError {
-    if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) {
+    // A damaged byte can give a row another's name, and then no index can be built.
+    if matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::ConstraintViolation)) {
         return LoadError::Broken(error.to_string());
     }
     if is_damage(&error) {

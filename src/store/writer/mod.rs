@@ -7,10 +7,12 @@
 //! 2. [`run`]: the main loops of the two threads. [`inline`]: the same work without threads, for simulations.
 //! 3. [`upkeep`]: a run that could not begin at the start, and checkpoints while idle.
 //! 4. [`recording`]: the record behind availability.
-//! 5. [`trim`]: what is forgotten. [`wall_clock`]: whether the wall clock can be trusted to tell its age.
+//! 5. [`repair`]: indexes that do not match their tables.
+//! 6. [`trim`]: what is forgotten. [`wall_clock`]: whether the wall clock can be trusted to tell its age.
 
 mod inline;
 mod recording;
+mod repair;
 pub(crate) mod run;
 mod trim;
 mod upkeep;
@@ -45,6 +47,7 @@ use crate::store::schema::quarantine::{self, BadRow, Quarantine};
 use crate::store::schema::spans;
 use crate::store::schema::write::Write;
 use recording::Recording;
+use repair::Repair;
 use trim::Bounds;
 use upkeep::StartRetry;
 use wall_clock::WallClock;
@@ -79,6 +82,7 @@ pub(crate) struct Engine {
     pub(crate) retained: Retained,
     pub(crate) wall: WallClock,
     pub(crate) recording: Recording,
+    pub(crate) repair: Repair,
     /// The last check for what to trim, steady clock.
     pub(crate) trimmed: UnixMs,
     pub(crate) clock: Clock,
@@ -257,7 +261,7 @@ impl Engine {
     fn write_durably(&mut self, draft: &Draft, due: Due) -> Result<(Retained, Recording), WriteError> {
         self.start_run()?;
         self.files.check()?;
-        let retained = self.transact(draft, due).map_err(|error| write_error(&self.path, &error))?;
+        let retained = self.transact_or_repair(draft, due).map_err(|error| write_error(&self.path, &error))?;
         self.files.check()?;
         Ok(retained)
     }
@@ -311,6 +315,8 @@ impl Engine {
         }
         self.metrics.revision.set(int(revision));
         let batch = self.collect_batch(&before.snapshot, draft.touched, &draft.added);
+        // The catalog counts what others hold of it.
+        drop(before);
         self.catalog.publish(self.state.snapshot.clone(), batch);
     }
 

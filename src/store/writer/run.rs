@@ -16,6 +16,7 @@ use crate::model::time::{Clock, UnixMs};
 use crate::telemetry::metrics::Metrics;
 
 use super::recording::Recording;
+use super::repair::Repair;
 use super::trim::Bounds;
 use super::upkeep::StartRetry;
 use super::wall_clock::WallClock;
@@ -85,6 +86,7 @@ pub(crate) fn open(
         retained: Retained { floor: meta.floor, remembered },
         wall: WallClock::new(now),
         recording: Recording::new(now),
+        repair: Repair::Possible,
         trimmed: UnixMs(i64::MIN),
         clock: clock.clone(),
         catalog: Arc::clone(&catalog),

@@ -1,12 +1,14 @@
 //! What it registers, and how it keeps that through the server's absence.
 
 use std::path::Path;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
 
 use super::{NEVER, Run, free_port, instance, program, reasons, wait_for};
-use crate::common::{SECRET, Server, ended, json, process, stderr};
+use crate::common::{PATIENCE, SECRET, Server, answering, ended, json, process, stderr};
 use crate::programs::wait_for as polled;
 
 /// A server on that port with that file.
@@ -149,7 +151,7 @@ fn a_server_that_is_stopped_for_longer_than_the_lease_expires_nothing() {
     server.pause();
     run.note("not renewed: no answer from");
     // Longer than the lease: the clocks of both go on meanwhile.
-    std::thread::sleep(std::time::Duration::from_secs(4));
+    std::thread::sleep(Duration::from_secs(4));
     server.signal(Signal::CONT);
     run.note("renewed: the registry answers again");
     wait_for(&server, "healthy");
@@ -208,6 +210,53 @@ fn a_refusal_stops_nothing() {
     run.note("not registered: ");
     assert_eq!(ended(&server.cli(&["deregister", "b"])).0, 0);
     wait_for(&server, "healthy");
+}
+
+/// A server's answer about `a`, whose instance `a` has that port and generation.
+fn answer(port: u16, generation: u64) -> (&'static str, String) {
+    let instance =
+        serde_json::json!({"name": "a", "base_url": format!("http://127.0.0.1:{port}"), "generation": generation});
+    let service = serde_json::json!({"name": "a", "namespace": "default", "instances": [instance]});
+    ("200 OK", serde_json::json!({"success": true, "message": "", "data": service}).to_string())
+}
+
+fn refusal(status: &'static str, code: &str) -> (&'static str, String) {
+    (status, serde_json::json!({"success": false, "error": "it cannot be done", "code": code}).to_string())
+}
+
+#[test]
+fn a_replica_that_cannot_write_is_left_for_another() {
+    let port = free_port();
+    let url = answering(move |connection, request| {
+        let cannot_write = connection == 0 || (connection == 1 && request.starts_with("DELETE"));
+        if cannot_write { refusal("503 Service Unavailable", "unavailable") } else { answer(port, 1) }
+    });
+    let mut run = Run::start(&url, &["--port", &port.to_string(), "-i", "a"], &program(port, 1));
+    run.note("registered default/a/");
+    run.signal(Signal::TERM);
+    run.note("deregistered");
+    assert_eq!(run.code(), 3);
+}
+
+#[test]
+fn a_replica_that_is_behind_is_asked_again_after_a_pause() {
+    let port = free_port();
+    let (beat, beats) = channel();
+    let url = answering(move |_, request| match request.split_once(' ') {
+        Some(("POST", _)) => answer(port, 2),
+        Some(("PUT", _)) => {
+            // The test may have ended.
+            let _ = beat.send(Instant::now());
+            refusal("412 Precondition Failed", "stale_generation")
+        }
+        _ => answer(port, 1),
+    });
+    let flags = ["--port", &port.to_string(), "-i", "a", "--ttl", "3s"];
+    let _run = Run::start(&url, &flags, &program(port, NEVER));
+    let six: Vec<_> = (0..6).map(|_| beats.recv_timeout(PATIENCE).expect("a heartbeat")).collect();
+    // Between them lie pauses of at least 50, 100, 166, 166 and 166 ms.
+    let took = six[5] - six[0];
+    assert!(took >= Duration::from_millis(640), "{took:?}");
 }
 
 /// A server that wants a token, and one for it.

@@ -45,7 +45,10 @@ async fn an_address_is_not_probed_while_it_is_a_replicas() {
 
     let slice = json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-        "metadata": {"name": "portolan-x", "namespace": namespace, "labels": {"kubernetes.io/service-name": "portolan"}},
+        // As the controller of slices makes one for the Service of an overlay with a prefix.
+        "metadata": {"name": "portolan-x", "namespace": namespace, "labels": {
+            "kubernetes.io/service-name": "eu-portolan", "app.kubernetes.io/name": "portolan",
+        }},
         "endpoints": [{"addresses": [ip], "conditions": {"ready": false}}], "ports": [],
     });
     kubectl.apply(&slice.to_string()).await.expect("applied");

@@ -70,3 +70,19 @@ async fn the_status_says_whether_it_is_in_force_and_how_much_it_selects() {
     assert_eq!(table.split_whitespace().skip(1).take(3).collect::<Vec<_>>(), ["True", "0", "0"], "{table}");
     replica.stop().await;
 }
+
+#[tokio::test]
+async fn the_status_that_an_install_left_behind_is_taken_over_although_there_is_no_service() {
+    let stage = Stage::new().await;
+    stage.policy("p", json!({ "networks": { "deny": ["192.0.2.0/24"] } })).await;
+    let gone = format!("{}-gone/portolan", stage.namespace);
+    let left = json!({ "status": { "install": gone, "namespaces": 9, "services": 9, "conditions": [] } }).to_string();
+    let (name, kubectl) = (stage.named("p"), stage.plane.kubectl());
+    let patch = ["patch", "namespacepolicies", &name, "--subresource=status", "--type=merge", "-p", &left];
+    kubectl.run(&patch).await.expect("patched");
+    let replica = Setup::of(&stage.namespace).follows_policies().start(stage.plane.admin()).await;
+    let is = async |path: &str| stage.policy_status("p", path).await;
+    until("it is this install's", async || is("install").await == "portolan/portolan").await;
+    assert_eq!((is("namespaces").await, is("services").await), ("1".to_owned(), "0".to_owned()));
+    replica.stop().await;
+}

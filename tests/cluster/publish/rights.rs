@@ -252,8 +252,10 @@ async fn while_it_may_not_remove_endpoints_the_status_says_so_once() {
     })
     .await;
     stage.label("portolan.dev/publish=no").await;
-    stage.until_published("False", "Forbidden").await;
     let mut audit = stage.plane.audit().expect("an audit log");
+    stage.until_published("False", "Forbidden").await;
+    // It waits for the lines of everything that can be seen by now.
+    audit.requests().await.expect("requests");
     let (agent, mut refused, mut written) = (format!("system:serviceaccount:{namespace}:portolan"), 0, 0);
     until("it was refused again and again", async || {
         for request in audit.requests().await.expect("requests").into_iter().filter(|request| request.user == agent) {

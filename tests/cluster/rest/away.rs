@@ -35,6 +35,7 @@ async fn writes_are_refused_and_reads_go_on_while_the_api_is_silent() {
     {
         let (status, code, error) = answer.refusal();
         assert_eq!((status, code.as_str(), answer.header("retry-after")), (503, "unavailable", "5"));
+        assert_eq!(answer.header("connection"), "close", "another replica may be able to write");
         assert!(error.contains("nothing was changed"), "{error}");
     }
     assert!(started.elapsed() < Duration::from_secs(9), "they waited as the first did: {:?}", started.elapsed());
@@ -50,6 +51,26 @@ async fn writes_are_refused_and_reads_go_on_while_the_api_is_silent() {
     until("it is current again", async || here.stale_for().is_none()).await;
     here.register("alice", "users", "b", 2).await.ok();
     assert_eq!(here.get("/discover?name=users").await.header("portolan-stale-seconds"), "");
+    here.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn registrations_that_wait_when_the_api_falls_silent_do_not_wait_for_each_other() {
+    let (plane, namespace) = place("silent").await;
+    let proxy = plane.proxy().await.expect("a proxy");
+    let behind = plane.admin().through(proxy.address()).expect("a kubeconfig");
+    let here = of(&behind, &namespace).start().await;
+    proxy.freeze();
+    let started = Instant::now();
+    // Far more than are written at the same time.
+    let names: Vec<String> = (0..256).map(|n| format!("s{n}")).collect();
+    let calls = names.iter().map(|name| here.register("alice", name, "a", 1));
+    for answer in futures::future::join_all(calls).await {
+        assert_eq!(answer.refused(503), "unavailable");
+    }
+    assert!(started.elapsed() < Duration::from_mins(1), "{:?}", started.elapsed());
+    proxy.pass();
+    until("it answers again", async || here.register("alice", "s0", "a", 1).await.status == 200).await;
     here.stop().await;
 }
 

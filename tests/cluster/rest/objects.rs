@@ -300,7 +300,7 @@ async fn what_others_wrote_into_an_object_stays() {
     here.stop().await;
 }
 
-/// Refuses every service with an instance in this zone.
+/// Refuses every service with an instance in this zone, in words that look like a lack of rights.
 fn policy(name: &str) -> String {
     let policy = json!({
         "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": {"name": name},
@@ -310,7 +310,7 @@ fn policy(name: &str) -> String {
             }]},
             "validations": [{
                 "expression": "object.spec.instances.all(i, !has(i.zone) || i.zone != 'mars')",
-                "message": "nothing runs on mars",
+                "message": "services cannot run there: nothing runs on mars", "reason": "Forbidden",
             }],
         },
     });

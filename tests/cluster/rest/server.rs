@@ -174,6 +174,7 @@ impl Setup<'_> {
             server_events: EventReceiver::closed(),
             watches: WatchLimiter::new(WatchLimits::default()),
             in_flight: InFlight::new(InFlightLimits::default(), metrics.clone()),
+            bodies: InFlight::new(InFlightLimits::BODIES, metrics.clone()),
             settings: ApiSettings { default_namespace: names[0].clone(), service_metrics: false },
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");

@@ -172,6 +172,12 @@ impl Server {
     }
 
     async fn with(cluster: &Arc<Cluster>, settings: AccessSettings, accounts: AccountSettings, secret: bool) -> Self {
+        let server = Self::spawn(cluster, settings, accounts, secret);
+        server.settle(Duration::from_millis(1)).await;
+        server
+    }
+
+    fn spawn(cluster: &Arc<Cluster>, settings: AccessSettings, accounts: AccountSettings, secret: bool) -> Self {
         let clock = Clock::manual(Now { steady: START, wall: START });
         let metrics = Metrics::default();
         let secrets = secret.then(|| Secrets::inline(&SecretString::from(SECRET)).expect("strong"));
@@ -185,9 +191,7 @@ impl Server {
             tokio::spawn(refresher.run(stopped()).map(|ended| ended.expect("never fails"))),
             tokio::spawn(reviewer.run(stopped()).map(|ended| ended.expect("never fails"))),
         ];
-        let server = Self { world: Box::new(World { access, metrics, clock }), stop, tasks };
-        server.settle(Duration::from_millis(1)).await;
-        server
+        Self { world: Box::new(World { access, metrics, clock }), stop, tasks }
     }
 
     /// Lets that much time pass for the refresher, whose clock the runtime moves.

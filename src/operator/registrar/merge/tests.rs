@@ -99,6 +99,17 @@ fn spec(port: u16, weight: u16) -> InstanceSpec {
     }
 }
 
+fn register(service: u8, instance: u8, spec: InstanceSpec, caller: Caller) -> Request {
+    let registration = Registration {
+        namespace: Namespace::default(),
+        service: format!("s{service}").parse().expect("a name"),
+        instance: format!("i{instance}").parse().expect("a name"),
+        derived: false,
+        spec,
+    };
+    Request { op: Op::Register(Box::new(registration)), caller }
+}
+
 /// A generation as the store gave it, and as the merge did.
 #[derive(Debug, Clone, Copy)]
 struct Pair {
@@ -119,14 +130,7 @@ impl World {
     fn calls(&self, service: u8, call: &Call) -> (Request, Request) {
         match call {
             Call::Register { instance, port, weight, caller: by } => {
-                let registration = Registration {
-                    namespace: Namespace::default(),
-                    service: format!("s{service}").parse().expect("a name"),
-                    instance: format!("i{instance}").parse().expect("a name"),
-                    derived: false,
-                    spec: spec(*port, *weight),
-                };
-                let request = Request { op: Op::Register(Box::new(registration)), caller: caller(*by) };
+                let request = register(service, *instance, spec(*port, *weight), caller(*by));
                 (request.clone(), request)
             }
             Call::External { id, port, caller: by } => {
@@ -351,4 +355,25 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(run(steps));
     }
+}
+
+#[test]
+fn what_a_policy_leaves_out_is_taken_once_calls_before_it_make_room() {
+    let limits = Limits { max_services: 0, services: 0, max_instances: 9, instances: 0, per_service: None };
+    let (mut generations, now) = (Generations(0), UnixMs::wall());
+    let all = [0, 1, 2].map(|instance| register(0, instance, spec(1, 1), caller(0)));
+    let created = merge(&name(0), None, &all, limits, &mut generations, now);
+    let ObjectChange::Create(mut instances) = created.change else { panic!("{created:?}") };
+    instances[2].beyond_limit = true;
+    let object = CurrentObject { id: Uuid::now_v7(), source: Source::Rest, deleting: false, instances };
+    let limits = Limits { services: 1, instances: 3, per_service: Some(2), ..limits };
+    let mut answers = |calls: &[Request]| merge(&name(0), Some(&object), calls, limits, &mut generations, now).answers;
+
+    let [.., third] = &all;
+    assert_eq!(answers(std::slice::from_ref(third)), [Err(WriteError::FullByPolicy(2))]);
+    let scope = RemovalScope::Instance("i0".parse().expect("a name"));
+    let removal = Removal { service: ServiceRef::Key(name(0)), scope, all: false, if_generation: None, why: None };
+    let removal = Request { op: Op::Remove(removal), caller: caller(0) };
+    let both = answers(&[removal, third.clone()]);
+    assert!(matches!(both[..], [Ok(Done::Removed), Ok(Done::Registered { renewed: true, .. })]), "{both:?}");
 }

@@ -1,7 +1,8 @@
 //! Which install writes an object's status. Two installs with overlapping namespaces would overwrite each other's status forever, so only
 //! one of them writes each object's.
 //!
-//! In: the `install` in each status, and the other installs' Leases. Out: whether this install may write an object's status.
+//! In: the `install` in each status, of services and of policies, and the other installs' Leases. Out: whether this install may write an
+//! object's status.
 //!
 //! An install is identified by its leader's Lease, `namespace/name`; its leader puts that into each status (`status.install`). A leader
 //! writes where that is absent, its own, or that of an install that has ended: its Lease is deleted, or nobody has renewed it for a minute.
@@ -13,7 +14,7 @@
 mod observations;
 mod task;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -36,6 +37,8 @@ struct Shared {
     /// Installs that have ended; their objects are free.
     over: ArcSwap<HashSet<String>>,
     other_installs: ArcSwap<OtherInstalls>,
+    /// The other installs that the statuses of policies name.
+    of_policies: ArcSwap<BTreeSet<String>>,
 }
 
 /// What belongs to other installs.
@@ -51,7 +54,12 @@ impl Installs {
     /// For the install with its Lease in `namespace`.
     pub fn new(namespace: &Namespace) -> Self {
         let own = format!("{namespace}/{}", crate::operator::replicas::lease::NAME);
-        Self(Arc::new(Shared { own, over: ArcSwap::default(), other_installs: ArcSwap::default() }))
+        Self(Arc::new(Shared {
+            own,
+            over: ArcSwap::default(),
+            other_installs: ArcSwap::default(),
+            of_policies: ArcSwap::default(),
+        }))
     }
 
     /// This install's name in the status of each of its objects.
@@ -77,6 +85,14 @@ impl Installs {
     /// What belongs to other installs, as last counted.
     pub fn other_installs(&self) -> Arc<OtherInstalls> {
         self.0.other_installs.load_full()
+    }
+
+    /// Takes in which installs the statuses of all policies name, so that it is noticed when one of them has ended.
+    pub fn name_in_policies<'a>(&self, installs: impl Iterator<Item = &'a str>) {
+        let others = installs.filter_map(|install| self.other_of(Some(install))).map(str::to_owned).collect();
+        if **self.0.of_policies.load() != others {
+            self.0.of_policies.store(Arc::new(others));
+        }
     }
 
     /// The other install that the status names.

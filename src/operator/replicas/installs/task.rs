@@ -109,7 +109,7 @@ impl InstallsTask {
         self.take_over(&others, &over);
     }
 
-    /// The watched objects that others write, in order for each install.
+    /// The watched objects that others write, in order for each install; none of one that only policies name.
     fn others(&self) -> Others {
         let mut others = Others::new();
         let objects = self.ingest.objects();
@@ -121,13 +121,17 @@ impl InstallsTask {
         for keys in others.values_mut() {
             keys.sort_unstable();
         }
+        for install in self.installs.0.of_policies.load().iter() {
+            others.entry(install.clone()).or_default();
+        }
         others
     }
 
     fn count(&self, others: &Others) {
         let objects = others.values().map(Vec::len).sum();
         self.metrics.cluster.objects_of_others.set(i64::try_from(objects).unwrap_or(i64::MAX));
-        let other_installs = OtherInstalls { objects, installs: others.keys().take(NAMED_INSTALLS).cloned().collect() };
+        let writing = others.iter().filter(|(_, keys)| !keys.is_empty()).map(|(install, _)| install);
+        let other_installs = OtherInstalls { objects, installs: writing.take(NAMED_INSTALLS).cloned().collect() };
         if *self.installs.other_installs() != other_installs {
             self.installs.0.other_installs.store(Arc::new(other_installs));
         }
@@ -190,5 +194,75 @@ impl InstallsTask {
             tracing::info!(objects = keys.len(), "this install takes over the objects of {install}: its Lease {why}");
             self.ingest.mark(keys);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Request, Response};
+    use k8s_openapi::api::core::v1::ObjectReference;
+    use kube::client::Body;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::model::ports::{AddressGate, AlwaysLeads};
+    use crate::model::time::Clock;
+    use crate::model::url::EndpointUrl;
+    use crate::operator::events::EventSettings;
+    use crate::store::{Opened, Store, StoreSettings};
+
+    struct Anywhere;
+
+    impl AddressGate for Anywhere {
+        fn admit(&self, _: &EndpointUrl) -> Result<(), String> {
+            Ok(())
+        }
+    }
+
+    /// A client of an API server that has nothing, and the paths that are asked for.
+    fn nothing() -> (Client, mpsc::UnboundedReceiver<String>) {
+        let (paths, asked) = mpsc::unbounded_channel();
+        let answer = move |request: Request<Body>| {
+            let sent = paths.send(request.uri().path().to_owned());
+            let status = r#"{"kind": "Status", "status": "Failure", "message": "", "reason": "NotFound", "code": 404}"#;
+            std::future::ready(sent.map(|()| {
+                let body = Body::from(status.as_bytes().to_vec());
+                Response::builder().status(404).body(body).expect("a response")
+            }))
+        };
+        (Client::new(tower::service_fn(answer), "shop"), asked)
+    }
+
+    #[tokio::test]
+    async fn an_install_that_only_policies_name_is_asked_about_and_has_no_objects() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = StoreSettings {
+            path: folder.path().join("p.db"),
+            max_services: 10,
+            max_instances: 10,
+            history_days: 1,
+            durable: false,
+            epoch: None,
+            history_rows: 100,
+            default_interval: Duration::from_secs(30),
+        };
+        let (metrics, leads) = (Metrics::default(), Arc::new(AlwaysLeads));
+        let Opened { store, .. } = Store::open(settings, Clock::system(), metrics.clone()).expect("a store");
+        let (ingest, _) = Ingest::new(&[], store, leads.clone(), Arc::new(Anywhere), metrics.clone());
+        let (client, mut asked) = nothing();
+        let whole = ObjectReference::default();
+        let settings = EventSettings { instance: "a".to_owned(), whole, guard_holds: Box::new(|| false) };
+        let (events, _) = Events::new(client.clone(), settings, leads.clone(), metrics.clone());
+        let installs = Installs::new(&"portolan".parse().expect("a namespace"));
+        let mut task = InstallsTask::new(installs.clone(), client, ingest, leads, events, metrics);
+
+        installs.name_in_policies(["gone/portolan", "portolan/portolan", "odd"].into_iter());
+        task.poll().await;
+        assert_eq!(asked.try_recv().as_deref(), Ok("/apis/coordination.k8s.io/v1/namespaces/gone/leases/portolan"));
+        assert!(asked.try_recv().is_err(), "the others are its own, or no Lease");
+        assert_eq!(*installs.other_installs(), OtherInstalls::default());
+        installs.name_in_policies(std::iter::empty());
+        task.poll().await;
+        assert!(asked.try_recv().is_err());
     }
 }

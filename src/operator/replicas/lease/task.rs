@@ -16,6 +16,7 @@ use super::state::{Holder, State};
 use super::{LEASE, NAME};
 use crate::model::ports::Role;
 use crate::model::text::escape;
+use crate::operator::kubernetes::rights::is_namespace_ending;
 
 /// Time between two reads of the Lease, and between two renewals.
 pub const POLL: Duration = Duration::from_secs(2);
@@ -203,6 +204,7 @@ async fn answer<T>(
         Ok(Err(kube::Error::Api(status))) => Err(match status.code {
             // Written, created or deleted by another meanwhile.
             404 | 409 => ElectionError::Outrun,
+            403 if is_namespace_ending(&status) => ElectionError::Outrun,
             403 => ElectionError::Forbidden(what, status.message.clone()),
             _ => ElectionError::Other(what, status.message.clone()),
         }),
@@ -214,5 +216,28 @@ fn unless_outrun(written: Result<Lease, ElectionError>) -> Result<Option<Lease>,
     match written {
         Err(ElectionError::Outrun) => Ok(None),
         written => written.map(Some),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_a_lack_of_rights_is_called_one() {
+        let ending =
+            json!({ "causes": [{ "reason": "NamespaceTerminating", "message": "", "field": "metadata.namespace" }] });
+        for (status, rights) in [
+            (json!({ "code": 403, "message": "cannot create resource" }), true),
+            (json!({ "code": 403, "message": "unable to create new content", "details": ending }), false),
+            (json!({ "code": 409 }), false),
+        ] {
+            let error = kube::Error::Api(serde_json::from_value(status.clone()).expect("a status"));
+            let error = answer("create", std::future::ready(Err::<(), _>(error))).await.expect_err("it fails");
+            assert_eq!(matches!(error, ElectionError::Forbidden(..)), rights, "{status}: {error}");
+            assert_eq!(matches!(error, ElectionError::Outrun), !rights, "{status}: {error}");
+        }
     }
 }

@@ -1,5 +1,6 @@
-//! Which instance is probed next when more are due than may start: lanes take turns, namespaces take turns within a lane, and within a
-//! namespace all are probed at the same fraction of the rate that they ask for.
+//! Which instance is probed next when more want to start than may: lanes take turns, namespaces take turns within a lane, and within a
+//! namespace all are probed at the same fraction of the rate that they ask for. Due instances wait for a slot in such a queue, and each
+//! address whose budget is spent has one of its own.
 //!
 //! The last is weighted fair queueing ([self-clocked](https://doi.org/10.1109/INFCOM.1994.337677)): an entry's key is the queue's own time
 //! plus the entry's *gap*, the time that it asks for between two probes, and the queue's time is the key of the entry taken last.
@@ -32,6 +33,11 @@ impl Queue {
         self.entries.push(Reverse((self.time.saturating_add(gap), self.pushed, instance)));
     }
 
+    /// Puts an instance in front of all others.
+    fn put_back(&mut self, instance: CheckId) {
+        self.entries.push(Reverse((self.time, 0, instance)));
+    }
+
     fn pop(&mut self) -> Option<CheckId> {
         let Reverse((key, _, instance)) = self.entries.pop()?;
         self.time = key;
@@ -55,6 +61,13 @@ impl Fair {
         queue.push(gap, instance);
     }
 
+    /// Puts an instance in front of all others: its namespace has the next turn.
+    fn put_back(&mut self, namespace: u64, instance: CheckId) {
+        self.turns.retain(|other| *other != namespace);
+        self.turns.push_front(namespace);
+        self.queues.entry(namespace).or_default().put_back(instance);
+    }
+
     fn pop(&mut self) -> Option<CheckId> {
         let namespace = self.turns.pop_front()?;
         let queue = self.queues.get_mut(&namespace)?;
@@ -68,27 +81,46 @@ impl Fair {
     }
 }
 
-/// Everything that is due and waits for a slot. Outdated entries stay until they are popped.
+/// Everything that waits. Outdated entries stay until they are popped.
 #[derive(Debug, Default)]
 pub(crate) struct FairQueue {
     urgent: [Fair; 4],
     usual: [Fair; 4],
     turn: u8,
+    /// Entries of quick ones, and of those that may hang.
+    count: [usize; 2],
 }
 
 impl FairQueue {
     /// Adds an instance that asks for `gap` between two probes; its namespace is a number. Urgent and new ones keep their order of
     /// arrival.
     pub(crate) fn push(&mut self, priority: Priority, namespace: u64, gap: Duration, instance: CheckId) {
-        let row = if priority.urgent { &mut self.urgent } else { &mut self.usual };
         let in_order = priority.urgent || priority.lane == Lane::New;
         let gap = if in_order { 0 } else { u64::try_from(gap.min(LONGEST_GAP).as_millis()).unwrap_or(0).max(1) };
-        row[priority.lane as usize].push(namespace, gap, instance);
+        self.enter(priority).push(namespace, gap, instance);
+    }
+
+    /// Puts back an instance that was taken and could not start: it is the next one of its lane.
+    pub(crate) fn put_back(&mut self, priority: Priority, namespace: u64, instance: CheckId) {
+        self.enter(priority).put_back(namespace, instance);
+    }
+
+    /// Counts one more entry in its lane.
+    fn enter(&mut self, priority: Priority) -> &mut Fair {
+        self.count[usize::from(priority.lane.may_hang())] += 1;
+        let row = if priority.urgent { &mut self.urgent } else { &mut self.usual };
+        &mut row[priority.lane as usize]
     }
 
     /// Whether a quick one waits.
     pub(crate) fn has_quick(&self) -> bool {
-        [&self.urgent, &self.usual].iter().any(|row| !row[Lane::Quick as usize].turns.is_empty())
+        self.waiting(false) > 0
+    }
+
+    /// How many entries wait; without `slow`, those that may hang do not count.
+    pub(crate) fn waiting(&self, slow: bool) -> usize {
+        let [quick, hanging] = self.count;
+        if slow { quick + hanging } else { quick }
     }
 
     /// Takes the next one. Urgent ones come first, then new, quick, slow and hung ones; but of sixteen turns two belong to the quick lane
@@ -103,16 +135,16 @@ impl FairQueue {
         };
         let (first, second) =
             if urgent_first { (&mut self.urgent, &mut self.usual) } else { (&mut self.usual, &mut self.urgent) };
-        let found = take(first, order, slow).or_else(|| take(second, order, slow));
-        if found.is_some() {
-            self.turn = (self.turn + 1) % 16;
-        }
-        found
+        let (lane, found) = take(first, order, slow).or_else(|| take(second, order, slow))?;
+        self.turn = (self.turn + 1) % 16;
+        self.count[usize::from(lane.may_hang())] -= 1;
+        Some(found)
     }
 }
 
-fn take(row: &mut [Fair; 4], order: [Lane; 4], slow: bool) -> Option<CheckId> {
-    order.into_iter().filter(|lane| slow || !lane.may_hang()).find_map(|lane| row[lane as usize].pop())
+fn take(row: &mut [Fair; 4], order: [Lane; 4], slow: bool) -> Option<(Lane, CheckId)> {
+    let mut lanes = order.into_iter().filter(|lane| slow || !lane.may_hang());
+    lanes.find_map(|lane| Some((lane, row[lane as usize].pop()?)))
 }
 
 #[cfg(test)]
@@ -138,6 +170,21 @@ mod tests {
         queue.push(usual(Lane::Quick), 2, SECOND, CheckId::plain(5000));
         queue.push(usual(Lane::Quick), 2, SECOND, CheckId::plain(5001));
         assert_eq!(first(&mut queue, 4), [0, 5000, 1, 5001]);
+    }
+
+    #[test]
+    fn one_that_is_put_back_is_the_next_and_every_entry_is_counted() {
+        for lane in [Lane::New, Lane::Quick] {
+            let mut queue = FairQueue::default();
+            for (namespace, n) in [(1, 1), (1, 2), (2, 3)] {
+                queue.push(usual(lane), namespace, SECOND, CheckId::plain(n));
+            }
+            assert_eq!(queue.pop(true), Some(CheckId::plain(1)));
+            queue.put_back(usual(lane), 1, CheckId::plain(1));
+            assert_eq!((queue.waiting(true), queue.waiting(false)), (3, if lane.may_hang() { 0 } else { 3 }));
+            assert_eq!(first(&mut queue, 4), [1, 3, 2]);
+            assert_eq!((queue.waiting(true), queue.has_quick()), (0, false));
+        }
     }
 
     #[test]
