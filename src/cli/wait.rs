@@ -171,7 +171,7 @@ impl WaitArgs {
                 "{} is not probed, so it never becomes healthy: register it with --health-url or --check-http, --check-tcp, --check-grpc",
                 escape(&one.name, 100)
             ),
-            None => format!("a longer --timeout waits longer; {0} get and {0} history show more", program()),
+            None => format!("to wait longer, raise --timeout; {0} get and {0} history show more", program()),
         }
     }
 

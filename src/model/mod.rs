@@ -50,7 +50,7 @@ pub mod registration;
 pub mod replica;
 pub mod request_options;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 pub mod secret;
 pub mod selection;
 pub mod service;

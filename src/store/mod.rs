@@ -100,6 +100,23 @@ pub struct StoreSettings {
     pub durable: bool,
 }
 
+#[cfg(test)]
+impl StoreSettings {
+    /// For a unit test: a file in that folder, which keeps little.
+    pub(crate) fn sample(folder: &std::path::Path) -> Self {
+        Self {
+            path: folder.join("p.db"),
+            max_services: 0,
+            max_instances: 10,
+            history_days: 1,
+            history_rows: 100,
+            default_interval: Duration::from_secs(30),
+            epoch: None,
+            durable: false,
+        }
+    }
+}
+
 /// Losses that the operator accepts at this start. With a sound file neither is needed, and neither has an effect.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Consent {

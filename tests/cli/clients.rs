@@ -5,7 +5,7 @@ use std::process::Command;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::common::{Server, stderr};
+use crate::common::{Server, answering, stderr, stdout};
 use crate::programs::{Program, example, fetch, wait_for};
 
 /// The lease of the programs, in seconds: long enough for a busy machine, since a program renews it every 1.6 to 2.4 s.
@@ -190,4 +190,26 @@ fn the_entry_point_of_the_container_registers_its_program() {
     program.signal(Signal::TERM);
     assert!(program.ended().success());
     assert!(server.get("/api/v1/services/discover?name=stock").starts_with("HTTP/1.1 404"));
+}
+
+/// Whom clients find: first an instance, then none that is healthy, and then the registry is down.
+const FINDS: &str = "from discover import discover\nfor _ in range(3): print(discover('user-service'))";
+
+#[test]
+fn discovery_in_python_sends_the_token_and_forgets_what_is_down() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let token = folder.path().join("token");
+    std::fs::write(&token, "t0ken\n").expect("written");
+    let server = answering(|connection, request| match connection {
+        _ if !request.to_ascii_lowercase().contains("authorization: bearer t0ken\r\n") => {
+            ("401 Unauthorized", "{}".to_owned())
+        }
+        0 => ("200 OK", r#"{"success": true, "data": {"instances": [{"base_url": "http://10.0.0.5:80"}]}}"#.to_owned()),
+        1 => ("503 Service Unavailable", r#"{"success": false, "code": "no_healthy_instance"}"#.to_owned()),
+        _ => ("500 Internal Server Error", "{}".to_owned()),
+    });
+    let mut command = Command::new("python3");
+    command.args(["-c", FINDS]).current_dir(example("clients")).env("PYTHONDONTWRITEBYTECODE", "1");
+    let output = command.env("PORTOLAN_SERVER", &server).env("PORTOLAN_TOKEN_FILE", &token).output().expect("it runs");
+    assert_eq!(stdout(&output), "['http://10.0.0.5:80']\n[]\n[]\n", "{}", stderr(&output));
 }

@@ -136,10 +136,10 @@ fn waiting_for_what_cannot_come_says_why() {
     ] {
         let wait = [&["wait", "a", "--for", "registered", "--timeout", "1s"], &flags[..]].concat();
         let (code, said) = ended(&server.cli(&wait));
-        assert!(code == 6 && said.contains(hint) && !said.contains("longer --timeout"), "{code} {said}");
+        assert!(code == 6 && said.contains(hint) && !said.contains("raise --timeout"), "{code} {said}");
     }
     let (code, said) = ended(&server.cli(&["wait", "a", "--for", "gone", "-i", "nope", "-i", "x", "--timeout", "1s"]));
-    assert!(code == 6 && said.contains("longer --timeout"), "what has gone is not mistyped: {code} {said}");
+    assert!(code == 6 && said.contains("raise --timeout"), "what has gone is not mistyped: {code} {said}");
     for wrong in [&["a"][..], &["a", "--for", "well"], &["a", "--for", "gone", "--min", "1"], &["A", "--for", "gone"]] {
         assert_eq!(ended(&server.cli(&[&["wait"], wrong].concat())).0, 2, "{wrong:?}");
     }

@@ -211,7 +211,7 @@ Settings {
         "Log lines as text or json"
         => log_format: LogFormat = reader.text("log_format", parse::log_format).unwrap_or(LogFormat::Text);
     audit_file "PORTOLAN_AUDIT_FILE" "FILE" "none"
-        "File to which each write appends a line of JSON, whether accepted or refused, except refusals that anybody could repeat without end; reopened after it is renamed"
+        "File to which each write appends a line of JSON, whether accepted or refused, except refused requests that a client could send endlessly to fill the disk; reopened after it is renamed"
         => audit_file: Option<PathBuf> = reader.path("audit_file", parse::file);
     max_services "MAX_SERVICES" "COUNT" "100" / "0"
         "Maximum number of services registered over REST; 0 is unlimited"
@@ -229,7 +229,7 @@ Settings {
         => /// `None` where it was not given.
         default_namespace: Option<Namespace> = reader.text("default_namespace", parse::namespace);
     rate_limit_per_minute "PORTOLAN_RATE_LIMIT_PER_MINUTE" "COUNT" "60" / "0"
-        "Registrations and checks per minute that each client may request, and 20 times as many other writes; 0 is no limit"
+        "Registrations and checks per minute that each client may request, 20 times as many other writes, and 200 times as many heartbeats; 0 is no limit"
         => rate_limit_per_minute: Option<u32> = Some(reader.writes_per_minute()).filter(|n| *n > 0);
     read_rate_limit_per_minute "PORTOLAN_READ_RATE_LIMIT_PER_MINUTE" "COUNT" "100 times PORTOLAN_RATE_LIMIT_PER_MINUTE"
         "Reads per minute that each client may make; each 32 KiB of a response counts as one; 0 is no limit"
@@ -309,8 +309,8 @@ ClusterSettings {
     publish "PORTOLAN_PUBLISH" "BOOL" "false"
         "Cluster mode: publish instances as endpoints of the core Services that spec.publish names"
         => bool = reader.flag("publish", false);
-    publish_deny "PORTOLAN_PUBLISH_DENY" "CIDRS" "those that the cluster's API names"
-        "Cluster mode: networks whose addresses are never published, separated by commas: name the networks of pods, Services and nodes that Portolan cannot learn from the cluster; `none` if there are none"
+    publish_deny "PORTOLAN_PUBLISH_DENY" "CIDRS" "those that the Kubernetes API lists"
+        "Cluster mode: networks whose addresses are never published, in addition to those that the Kubernetes API lists, separated by commas: name the networks of pods, Services and nodes that Portolan cannot learn from the cluster; `none` if there are none"
         => /// None if nothing is published before the networks were learned.
         Option<Vec<IpNet>> = reader.text("publish_deny", parse::networks_or_none);
     adopt "PORTOLAN_ADOPT" "BOOL" "false"

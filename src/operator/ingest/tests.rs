@@ -15,9 +15,9 @@ use super::{Ingest, Message, Objects, Shared, reasons_differ};
 use crate::catalog::Epoch;
 use crate::model::mirror::MirrorChange;
 use crate::model::name::ServiceKey;
-use crate::model::ports::{AddressGate, AlwaysLeads};
+use crate::model::ports::AlwaysLeads;
+use crate::model::samples::Anywhere;
 use crate::model::time::Clock;
-use crate::model::url::EndpointUrl;
 use crate::operator::endpoints::Endpoints;
 use crate::operator::kubernetes::follow;
 use crate::operator::namespaces::{KnownNamespace, PolicySettings, Table, View};
@@ -25,14 +25,6 @@ use crate::operator::read::ObjectId;
 use crate::operator::read::raw::RawObject;
 use crate::store::{Opened, Store, StoreSettings};
 use crate::telemetry::metrics::Metrics;
-
-struct Anywhere;
-
-impl AddressGate for Anywhere {
-    fn admit(&self, _: &EndpointUrl) -> Result<(), String> {
-        Ok(())
-    }
-}
 
 fn json_of(name: &str, uid: u128, revision: u64) -> Value {
     json!({
@@ -344,16 +336,8 @@ fn a_service_whose_last_endpoint_goes_or_whose_first_one_comes_is_never_unknown(
 #[tokio::test]
 async fn what_one_watch_delivers_does_not_count_for_another_that_is_broken() {
     let folder = tempfile::tempdir().expect("a folder");
-    let settings = StoreSettings {
-        path: folder.path().join("p.db"),
-        max_services: 10,
-        max_instances: 10,
-        history_days: 1,
-        durable: false,
-        epoch: Some(Epoch::of(&Uuid::from_u128(7))),
-        history_rows: 100,
-        default_interval: Duration::from_secs(30),
-    };
+    let epoch = Some(Epoch::of(&Uuid::from_u128(7)));
+    let settings = StoreSettings { epoch, ..StoreSettings::sample(folder.path()) };
     let Opened { store, writer, catalog, .. } =
         Store::open(settings, Clock::system(), Metrics::default()).expect("a store");
     let namespaces = ["a", "b"].map(|name| name.parse().expect("a namespace"));

@@ -107,16 +107,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::model::ports::AddressGate;
-    use crate::model::url::EndpointUrl;
-
-    struct Anywhere;
-
-    impl AddressGate for Anywhere {
-        fn admit(&self, _: &EndpointUrl) -> Result<(), String> {
-            Ok(())
-        }
-    }
+    use crate::model::samples::Anywhere;
 
     fn object(uid: u128, generation: i64, publish: &Value) -> ObservedObject {
         let object = json!({

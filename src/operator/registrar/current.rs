@@ -105,22 +105,15 @@ mod tests {
     use super::super::merge::{Done, Generations, Merged, ObjectChange, Op, Request, merge};
     use super::*;
     use crate::catalog::Epoch;
-    use crate::model::ports::{AddressGate, Caller, Registration, WriteError};
+    use crate::model::ports::{Caller, Registration, WriteError};
     use crate::model::registration::Limits;
+    use crate::model::samples::Anywhere;
     use crate::model::service::InstanceSpec;
     use crate::model::time::UnixMs;
     use crate::model::url::EndpointUrl;
     use crate::operator::kubernetes::follow::News;
     use crate::operator::namespaces::{KnownNamespace, KnownPolicy, PolicySettings, Table};
     use crate::operator::read::raw::RawObject;
-
-    struct Anywhere;
-
-    impl AddressGate for Anywhere {
-        fn admit(&self, _: &EndpointUrl) -> Result<(), String> {
-            Ok(())
-        }
-    }
 
     /// The registrations a, b and c of a service, of which the last is drained, where a policy allows a service two instances.
     fn beyond_a_limit() -> CurrentObject {

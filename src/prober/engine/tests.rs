@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -21,16 +20,7 @@ use crate::telemetry::metrics::Metrics;
 
 fn prober(folder: &tempfile::TempDir) -> Prober {
     let (clock, metrics) = (Clock::system(), Metrics::default());
-    let settings = StoreSettings {
-        path: folder.path().join("services.db"),
-        max_services: 0,
-        max_instances: 10,
-        history_days: 1,
-        history_rows: 10,
-        default_interval: Duration::from_secs(30),
-        epoch: None,
-        durable: true,
-    };
+    let settings = StoreSettings::sample(folder.path());
     let opened = Store::open(settings, clock.clone(), metrics.clone()).expect("opens");
     let dialer = Dialer::new(DialSettings::default());
     let (leads, store) = (Arc::new(AlwaysLeads), opened.store);

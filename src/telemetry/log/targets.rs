@@ -4,13 +4,13 @@
 
 /// Every target that a server logs with, and what its lines are about. The README's table is generated from this.
 pub const TARGETS: &[(&str, &str)] = &[
-    ("portolan::access", "one line per request; refused tokens"),
+    ("portolan::access", "each request; refused tokens"),
     ("portolan::api", "connections, the files of secrets and certificates, errors while answering"),
     ("portolan::app", "start, shutdown, SIGHUP, the replica's identity"),
-    ("portolan::audit", "one line per write: who requested it, from where, and its result"),
+    ("portolan::audit", "each write: who requested it, from where, and its result"),
     ("portolan::cli", "environment variables that look like settings but are not"),
     ("portolan::log", "lines that the log had to drop"),
-    ("portolan::operator", "cluster mode: the watch, the Lease, status writes, registrations as objects"),
+    ("portolan::operator", "cluster mode: the watch, the Lease, status writes, the objects that store registrations"),
     ("portolan::panic", "panics, which are bugs"),
     ("portolan::prober", "changes of health, the mass-failure guard, name resolution, the files that checks name"),
     ("portolan::store", "the SQLite file: opening, repair, failing writes"),

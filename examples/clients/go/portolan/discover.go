@@ -19,10 +19,11 @@ func Discover(name string) ([]string, error) {
 	}
 	if err == nil {
 		lastGood.Store(name, urls)
-	} else if last, known := lastGood.Load(name); known && found.Code != "no_healthy_instance" {
-		urls, err = last.([]string), nil
 	} else if found.Code == "no_healthy_instance" {
+		lastGood.Store(name, urls)
 		err = nil
+	} else if last, known := lastGood.Load(name); known {
+		urls, err = last.([]string), nil
 	}
 	urls = slices.Clone(urls)
 	rand.Shuffle(len(urls), func(i, j int) { urls[i], urls[j] = urls[j], urls[i] })

@@ -8,21 +8,12 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::*;
-use crate::model::ports::AddressGate;
-use crate::model::url::EndpointUrl;
+use crate::model::samples::Anywhere;
 use crate::operator::ingest::ObservedObject;
 use crate::operator::read::raw::RawObject;
 
 const NAMESPACES: [&str; 2] = ["shop", "bank"];
 const NAMES: [&str; 3] = ["api", "web", "db"];
-
-struct Anywhere;
-
-impl AddressGate for Anywhere {
-    fn admit(&self, _: &EndpointUrl) -> Result<(), String> {
-        Ok(())
-    }
-}
 
 fn key(namespace: &str, name: &str) -> ServiceKey {
     ServiceKey::new(&namespace.parse().expect("a name"), &name.parse().expect("a name"))

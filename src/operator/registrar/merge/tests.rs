@@ -1,7 +1,6 @@
 //! The same calls, one by one to a standalone store and merged in batches into objects, get the same answers.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use proptest::prelude::*;
 use tokio_util::sync::CancellationToken;
@@ -324,16 +323,8 @@ impl World {
 
 async fn run(steps: Vec<Step>) {
     let folder = tempfile::tempdir().expect("a folder");
-    let settings = StoreSettings {
-        path: folder.path().join("p.db"),
-        max_services: MOST_SERVICES,
-        max_instances: MOST_INSTANCES,
-        history_days: 1,
-        durable: true,
-        epoch: None,
-        history_rows: 100,
-        default_interval: Duration::from_secs(30),
-    };
+    let (max_services, max_instances) = (MOST_SERVICES, MOST_INSTANCES);
+    let settings = StoreSettings { max_services, max_instances, ..StoreSettings::sample(folder.path()) };
     let Opened { store, writer, .. } = Store::open(settings, Clock::system(), Metrics::default()).expect("a store");
     let stop = CancellationToken::new();
     let writer = tokio::spawn(writer.run(stop.clone()));

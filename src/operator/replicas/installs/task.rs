@@ -205,19 +205,11 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::model::ports::{AddressGate, AlwaysLeads};
+    use crate::model::ports::AlwaysLeads;
+    use crate::model::samples::Anywhere;
     use crate::model::time::Clock;
-    use crate::model::url::EndpointUrl;
     use crate::operator::events::EventSettings;
     use crate::store::{Opened, Store, StoreSettings};
-
-    struct Anywhere;
-
-    impl AddressGate for Anywhere {
-        fn admit(&self, _: &EndpointUrl) -> Result<(), String> {
-            Ok(())
-        }
-    }
 
     /// A client of an API server that has nothing, and the paths that are asked for.
     fn nothing() -> (Client, mpsc::UnboundedReceiver<String>) {
@@ -236,16 +228,7 @@ mod tests {
     #[tokio::test]
     async fn an_install_that_only_policies_name_is_asked_about_and_has_no_objects() {
         let folder = tempfile::tempdir().expect("a folder");
-        let settings = StoreSettings {
-            path: folder.path().join("p.db"),
-            max_services: 10,
-            max_instances: 10,
-            history_days: 1,
-            durable: false,
-            epoch: None,
-            history_rows: 100,
-            default_interval: Duration::from_secs(30),
-        };
+        let settings = StoreSettings::sample(folder.path());
         let (metrics, leads) = (Metrics::default(), Arc::new(AlwaysLeads));
         let Opened { store, .. } = Store::open(settings, Clock::system(), metrics.clone()).expect("a store");
         let (ingest, _) = Ingest::new(&[], store, leads.clone(), Arc::new(Anywhere), metrics.clone());
