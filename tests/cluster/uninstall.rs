@@ -31,11 +31,12 @@ async fn nothing_is_left_behind() {
     kubectl.run(&["apply", "--server-side", "-f", &install]).await.expect("installed");
     let secret = ["create", "secret", "generic", "portolan-jwt", "-n", "portolan", "--from-literal=secret=a"];
     kubectl.run(&secret).await.expect("created");
-    let wait = ["wait", "--for=condition=Established", "crd/services.portolan.dev", "--timeout=30s"];
+    let wait = ["wait", "--for=condition=Established", "crd/services.portolan.dev", "--timeout=200s"];
     kubectl.run(&wait).await.expect("established");
     kubectl.run(&["apply", "-n", "shop", "-f", &samples]).await.expect("applied");
     assert!(inventory(&kubectl).await.len() > before.len());
 
-    kubectl.run(&["delete", "-f", &install, "--wait", "--timeout=60s"]).await.expect("deleted, to the end");
+    // The API server tries again and again to remove a definition whose objects it cannot list yet, with growing pauses.
+    kubectl.run(&["delete", "-f", &install, "--wait", "--timeout=200s"]).await.expect("deleted, to the end");
     assert_eq!(inventory(&kubectl).await, before);
 }
