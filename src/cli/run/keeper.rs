@@ -300,11 +300,9 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// Another connection may reach a replica that is not behind; a tunnel is kept.
+    /// The pause at a replica that is behind.
     fn at_a_replica_behind(&mut self) -> Duration {
-        if self.plan.server.context.is_none() {
-            self.client = None;
-        }
+        self.disconnect();
         self.report("not renewed: the server shows an older registration of this program; trying again".to_owned());
         self.unreachable.next()
     }
@@ -327,10 +325,16 @@ impl<'a> Keeper<'a> {
         if failure.exit == Exit::Unreachable { self.unreachable.next() } else { self.refused.next() }
     }
 
-    /// Leaves a server that answers but fails: another connection may reach a replica that does not. A tunnel is kept.
+    /// Leaves a server that answers but fails.
     fn disconnect_after(&mut self, failure: &Failure) {
-        let answered = failure.exit == Exit::Unreachable && failure.status.is_some();
-        if answered && self.plan.server.context.is_none() {
+        if failure.exit == Exit::Unreachable && failure.status.is_some() {
+            self.disconnect();
+        }
+    }
+
+    /// Connects anew for the next call: another connection may reach another replica. A tunnel is kept.
+    fn disconnect(&mut self) {
+        if self.plan.server.context.is_none() {
             self.client = None;
         }
     }

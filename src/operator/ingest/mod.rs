@@ -5,7 +5,8 @@
 //!
 //! 1. This file: the [`Ingest`] handle and its messages. [`task`]: the task that owns the [`Index`](index::Index).
 //! 2. [`index`]: which news counts. [`observed`]: what is kept of an object.
-//! 3. [`progress`]: how far the watches have come. [`changed`]: keys for the status writer. [`mirror_age`]: how old the mirror may be. [`rejected`]: a metric.
+//! 3. [`progress`]: how far the watches have come. [`changed`]: keys for the status writer. [`mirror_age`]: how old the mirror may be.
+//!    [`rejected`]: a metric.
 
 mod changed;
 mod index;

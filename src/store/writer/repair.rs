@@ -24,7 +24,7 @@ impl Engine {
     /// Commits a transaction. If that finds the file damaged, rebuilds the indexes and tries once more.
     pub(super) fn transact_or_repair(&mut self, draft: &Draft, due: Due) -> rusqlite::Result<(Retained, Recording)> {
         let error = match self.transact(draft, due) {
-            Err(error) if is_damage(&error) && self.repair == Repair::Possible => error,
+            Err(error) if is_corrupt(&error) && self.repair == Repair::Possible => error,
             done => return done,
         };
         // The failed transaction was rolled back.
@@ -32,14 +32,14 @@ impl Engine {
         let except = rebuilt.as_ref().err().map(|error| format!(", except: {error}")).unwrap_or_default();
         tracing::error!("{}: {error}; the indexes are rebuilt{except}", self.path.display());
         let done = self.transact(draft, due);
-        if done.as_ref().is_err_and(is_damage) && !rebuilt.as_ref().err().is_some_and(passes) {
+        if done.as_ref().is_err_and(is_corrupt) && !rebuilt.as_ref().err().is_some_and(passes) {
             self.repair = Repair::Failed;
         }
         done
     }
 }
 
-fn is_damage(error: &rusqlite::Error) -> bool {
+fn is_corrupt(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt)
 }
 
